@@ -1,0 +1,1 @@
+"""The kernel's objects: one module each, one verb per function, in iproute2's words."""

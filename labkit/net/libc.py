@@ -1,0 +1,82 @@
+"""The four system calls that Python 3.11 does not have: unshare, setns, mount, umount2."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+__all__ = [
+    "CLONE_NEWIPC",
+    "CLONE_NEWNET",
+    "CLONE_NEWNS",
+    "CLONE_NEWPID",
+    "CLONE_NEWUSER",
+    "CLONE_NEWUTS",
+    "MNT_DETACH",
+    "MS_BIND",
+    "MS_NODEV",
+    "MS_NOEXEC",
+    "MS_NOSUID",
+    "MS_PRIVATE",
+    "MS_RDONLY",
+    "MS_REC",
+    "MS_REMOUNT",
+    "mount",
+    "prctl",
+    "setns",
+    "umount2",
+    "unshare",
+]
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MNT_DETACH = 0x2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, subject: str | None = None) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), subject)
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Move the calling thread into new namespaces (unshare(2)). Raises OSError."""
+    _checked(_libc.unshare(ctypes.c_int(flags)))
+
+
+def setns(descriptor: int, flags: int = 0) -> None:
+    """Move the calling thread into the namespace behind `descriptor` (setns(2)). Raises OSError."""
+    _checked(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(flags)))
+
+
+def mount(source: str, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
+    """Mount `source` on `target` (mount(2)). Raises OSError naming the target."""
+    encoded = [None if text is None else text.encode() for text in (source, target, kind, options)]
+    _checked(_libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]), target)
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """Unmount `target` (umount2(2)). Raises OSError naming the target."""
+    _checked(_libc.umount2(target.encode(), ctypes.c_int(flags)), target)
+
+
+def prctl(option: int, *values: int) -> int:
+    """Change the calling process (prctl(2)). Raises OSError."""
+    padded = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
+    return _checked(_libc.prctl(ctypes.c_int(option), *padded))

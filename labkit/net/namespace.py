@@ -1,0 +1,154 @@
+"""Network namespaces: who has a network of its own, and how does one get in?
+
+A namespace has a name when /run/netns holds an entry for it: a bind mount, as `ip netns add` leaves it, or a symbolic
+link to a descriptor, as a Lab leaves it; `ip netns` accepts both. The name "host" is the lab machine's
+first namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from labkit.errors import Duplicate, NamespaceGone, NotFound, Refused, WrongUse, cause
+from labkit.net import libc
+from labkit.net.here import HOST, ensure_lab_machine
+
+__all__ = ["NETNS", "add", "check_name", "delete", "enter", "inode", "names", "open_namespace", "path"]
+
+NETNS = "/run/netns"
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a namespace can have it: one path component, not "host". Raises WrongUse."""
+    if name in ("", ".", "..", "host") or "/" in name or "\0" in name or len(name) > 255:
+        raise WrongUse(
+            f"failed to name namespace {name!r}: not a usable name",
+            "a namespace's name is one file name in /run/netns; 'host' is the lab machine's first namespace",
+        )
+    return name
+
+
+def names() -> list[str]:
+    """Return the names of all namespaces but the first, sorted. Same as: ip netns list"""
+    ensure_lab_machine("list namespaces")
+    with suppress(FileNotFoundError):
+        return sorted(os.listdir(NETNS))
+    return []
+
+
+def path(name: str) -> str:
+    """Return the path that stands for namespace `name`: /run/netns/NAME, or for "host" the first one's."""
+    return HOST if name == "host" else f"{NETNS}/{name}"
+
+
+def open_namespace(name: str) -> int:
+    """Return a descriptor of namespace `name`; the caller closes it. It keeps the namespace alive.
+
+    Raises NotFound (with the names that exist) where there is none, NamespaceGone where the name outlived it."""
+    ensure_lab_machine(f"open namespace '{name}'")
+    try:
+        return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        there = ", ".join(["host", *names()])
+        if name != "host" and os.path.islink(path(name)):
+            raise NamespaceGone(
+                f"failed to enter namespace '{name}': the process that kept it alive has ended",
+                f"namespaces there: {there}",
+                errno=error.errno or 0,
+            ) from error
+        raise NotFound(
+            f"failed to enter namespace '{name}': no such namespace", f"namespaces there: {there}"
+        ) from error
+
+
+def inode(name: str) -> int:
+    """Return the inode number of namespace `name`: two names with one number are one namespace. Same as: lsns -t net"""
+    descriptor = open_namespace(name)
+    try:
+        return os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def enter(name: str) -> Iterator[None]:
+    """Run the block inside network namespace `name`, in this thread only, and come back whatever happens.
+
+    Sockets stay in the namespace where they were made, also after the block. A process started inside stays inside.
+    Same as: ip netns exec NAME, for Python. Raises NotFound, NamespaceGone, Refused.
+    Source: setns(2)."""
+    target = open_namespace(name)
+    try:
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            try:
+                libc.setns(target, libc.CLONE_NEWNET)
+            except OSError as error:
+                kind = NamespaceGone if not _is_namespace(target) else Refused
+                raise kind(
+                    f"failed to enter namespace '{name}': {cause(error.errno or 0)}",
+                    f"namespaces there: {', '.join(['host', *names()])}",
+                    errno=error.errno or 0,
+                ) from error
+            try:
+                yield
+            finally:
+                libc.setns(home, libc.CLONE_NEWNET)
+        finally:
+            os.close(home)
+    finally:
+        os.close(target)
+
+
+def add(name: str) -> None:
+    """Make a namespace called `name`, with stated sysctls. Same as: ip netns add NAME. Raises Duplicate, Refused."""
+    from labkit.net import sysctl
+
+    ensure_lab_machine(f"add namespace '{name}'")
+    check_name(name)
+    os.makedirs(NETNS, exist_ok=True)
+    try:
+        os.close(os.open(path(name), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    except FileExistsError as error:
+        raise Duplicate(
+            f"failed to add namespace '{name}': it exists", "delete it first: ip netns delete " + name
+        ) from error
+
+    failure: list[OSError] = []
+
+    def make() -> None:  # in a thread of its own, which ends inside the new namespace
+        try:
+            libc.unshare(libc.CLONE_NEWNET)
+            sysctl.state_here()
+            libc.mount("/proc/thread-self/ns/net", path(name), flags=libc.MS_BIND)
+        except OSError as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    if failure:
+        os.unlink(path(name))
+        raise Refused(
+            f"failed to add namespace '{name}': {cause(failure[0].errno or 0)}", errno=failure[0].errno or 0
+        ) from failure[0]
+
+
+def delete(name: str) -> None:
+    """Take the name `name` away; the namespace dies with its last user. Deleting what is gone is success.
+
+    Same as: ip netns delete NAME"""
+    ensure_lab_machine(f"delete namespace '{name}'")
+    check_name(name)
+    with suppress(OSError):  # a symbolic link, or a name whose mount is gone already, has nothing to unmount
+        if not os.path.islink(path(name)):
+            libc.umount2(path(name), libc.MNT_DETACH)
+    with suppress(FileNotFoundError):
+        os.unlink(path(name))
+
+
+def _is_namespace(descriptor: int) -> bool:
+    return os.readlink(f"/proc/self/fd/{descriptor}").startswith("net:")

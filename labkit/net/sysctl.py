@@ -1,0 +1,32 @@
+"""Sysctls of the network: what is this namespace's kernel told to do?
+
+A new namespace copies its IPv4 settings from the computer's first one, whatever those are. labkit states them
+instead, so that a lesson reads the same on a laptop, on a Docker host and in CI.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+__all__ = ["STATED", "state_here"]
+
+STATED = {
+    "net.ipv4.conf.all.forwarding": "0",  # the same switch as net.ipv4.ip_forward
+    "net.ipv4.conf.default.forwarding": "0",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.conf.lo.rp_filter": "0",
+    "net.ipv6.conf.all.disable_ipv6": "1",  # also switches off every link that exists
+    "net.ipv6.conf.default.disable_ipv6": "1",
+    "net.bridge.bridge-nf-call-iptables": "0",
+    "net.bridge.bridge-nf-call-ip6tables": "0",
+    "net.bridge.bridge-nf-call-arptables": "0",
+}
+
+
+def state_here() -> None:
+    """Give the calling thread's network namespace the stated sysctls. What the kernel has not (no IPv6, no
+    br_netfilter) is left out; any other refusal is an OSError. Same as: sysctl -w KEY=VALUE ..."""
+    for key, value in STATED.items():
+        with suppress(FileNotFoundError), open("/proc/sys/" + key.replace(".", "/"), "w", encoding="ascii") as setting:
+            setting.write(value)
