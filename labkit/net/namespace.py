@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from labkit.errors import Duplicate, NamespaceGone, NotFound, Refused, WrongUse, cause
 from labkit.net import libc
 from labkit.net.here import HOST, ensure_lab_machine
 
-__all__ = ["NETNS", "add", "check_name", "delete", "enter", "inode", "names", "open_namespace", "path"]
+__all__ = ["NETNS", "add", "check_name", "delete", "enter", "inode", "inside", "names", "open_namespace", "path"]
 
 NETNS = "/run/netns"
+
+Result = TypeVar("Result")
 
 
 def check_name(name: str) -> str:
@@ -85,22 +88,60 @@ def enter(name: str) -> Iterator[None]:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             try:
-                libc.setns(target, libc.CLONE_NEWNET)
-            except OSError as error:
-                kind = NamespaceGone if not _is_namespace(target) else Refused
-                raise kind(
-                    f"failed to enter namespace '{name}': {cause(error.errno or 0)}",
-                    f"namespaces there: {', '.join(['host', *names()])}",
-                    errno=error.errno or 0,
-                ) from error
-            try:
+                _move_to(target, name)
                 yield
             finally:
-                libc.setns(home, libc.CLONE_NEWNET)
+                _come_home(home)
         finally:
             os.close(home)
     finally:
         os.close(target)
+
+
+def _move_to(target: int, name: str) -> None:
+    try:
+        libc.setns(target, libc.CLONE_NEWNET)
+    except OSError as error:
+        kind = NamespaceGone if not _is_namespace(target) else Refused
+        raise kind(
+            f"failed to enter namespace '{name}': {cause(error.errno or 0)}",
+            f"namespaces there: {', '.join(['host', *names()])}",
+            errno=error.errno or 0,
+        ) from error
+
+
+def _come_home(home: int) -> None:
+    try:
+        libc.setns(home, libc.CLONE_NEWNET)
+    except KeyboardInterrupt:  # Ctrl-C must not leave the main thread elsewhere
+        libc.setns(home, libc.CLONE_NEWNET)
+        raise
+
+
+def inside(name: str, work: Callable[[], Result]) -> Result:
+    """Return what `work()` returns in namespace `name`, in a thread of its own: Ctrl-C cannot leave the caller there.
+
+    Raises what `work` raises, NotFound, NamespaceGone."""
+    target = open_namespace(name)
+    done: list[Result] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            _move_to(target, name)
+            done.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failed.append(error)
+
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    finally:
+        os.close(target)
+    if failed:
+        raise failed[0]
+    return done[0]
 
 
 def add(name: str) -> None:
