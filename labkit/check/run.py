@@ -1,0 +1,61 @@
+"""In which order are checks asked, how long again and again, and what waits for what?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from labkit.check.form import Check, Exercise, Result
+from labkit.errors import LabkitError, Unavailable
+
+if TYPE_CHECKING:
+    from labkit.check.look import Look
+
+__all__ = ["ask", "run"]
+
+PAUSE = 0.05  # seconds between two tries of a check that may still come true
+
+
+def run(
+    exercise: Exercise,
+    look: Look,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> list[Result]:
+    """Ask every check of the exercise in order and return one result each, whatever happens on the way."""
+    results: dict[str, Result] = {}
+    for check in exercise.checks:
+        waits_for = [name for name in check.after if results[name].status != "passed"]
+        if waits_for:
+            results[check.name] = check.blocked(f"waits for: {', '.join(waits_for)}")
+            continue
+        results[check.name] = ask(check, look, clock, pause)
+    return list(results.values())
+
+
+def ask(check: Check, look: Look, clock: Callable[[], float], pause: Callable[[float], None]) -> Result:
+    """Ask the control, then the check, trying again until it passes or its time is over; return the last result."""
+    if check.control is not None:
+        control = ask(check.control, look, clock, pause)
+        if control.status == "not_run":
+            return check.not_run(control.message, crashed=control.crashed)
+        if control.status != "passed":
+            return check.blocked(f"counts only once its positive control passes: {control.message}")
+    end = clock() + check.within
+    while True:
+        result = _once(check, look)
+        if result.status != "failed" or clock() >= end:
+            return result
+        pause(PAUSE)
+
+
+def _once(check: Check, look: Look) -> Result:
+    try:
+        return check.judge(check.evidence(look))
+    except Unavailable as error:
+        return check.not_run(f"cannot be asked here: {error}")
+    except LabkitError as error:  # what it looks for is not there
+        return check.fails(str(error))
+    except Exception as error:  # noqa: BLE001  a check's own mistake must not take the others with it
+        return check.not_run(f"the check itself went wrong: {type(error).__name__}: {error}", crashed=True)
