@@ -1,0 +1,100 @@
+"""ipykernel on sockets that were made elsewhere, and a kernel that only says why there is no lab machine.
+
+Imported inside the lab machine (or where there can be none), never before: ZMQ starts threads."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any
+
+import zmq
+from ipykernel.heartbeat import Heartbeat
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+
+__all__ = ["answer", "refuse"]
+
+
+class InheritedHeartbeat(Heartbeat):  # type: ignore[misc]
+    """ipykernel's heartbeat, on a socket that listens already."""
+
+    inherited: socket.socket
+
+    def _try_bind_socket(self) -> None:
+        self.socket.setsockopt(zmq.USE_FD, self.inherited.fileno())
+        super()._try_bind_socket()
+
+
+class LabKernelApp(IPKernelApp):  # type: ignore[misc]
+    """ipykernel's application, on sockets that listen already."""
+
+    inherited: dict[str, socket.socket]
+
+    def init_poller(self) -> None:
+        """The launcher watches the server's life; in a PID namespace of its own the kernel could not."""
+
+    def init_sockets(self) -> None:
+        """Take the ports of the inherited sockets, and leave out a warning about what cannot be changed here."""
+        for channel, sock in self.inherited.items():
+            setattr(self, f"{channel}_port", sock.getsockname()[1])
+        self.log.addFilter(_without_encryption_warning)
+        super().init_sockets()
+        self.log.removeFilter(_without_encryption_warning)
+
+    def _try_bind_socket(self, sock: Any, port: int) -> int:
+        channel = next((name for name, held in self.inherited.items() if held.getsockname()[1] == port), None)
+        if channel is None:
+            return int(super()._try_bind_socket(sock, port))
+        sock.setsockopt(zmq.USE_FD, self.inherited[channel].fileno())
+        super()._try_bind_socket(sock, port)
+        if channel == "shell":  # the debugger's own way to the shell, which connects to the last endpoint
+            sock.bind("inproc://labkit-shell")
+        return port
+
+    def init_heartbeat(self) -> None:
+        """As ipykernel's, with the inherited socket."""
+        if "hb" not in self.inherited:
+            super().init_heartbeat()
+            return
+        keys = {"curve_publickey": self.curve_publickey, "curve_secretkey": self.curve_secretkey}
+        self.heartbeat = InheritedHeartbeat(zmq.Context(), (self.transport, self.ip, self.hb_port), **keys)
+        self.heartbeat.inherited = self.inherited["hb"]
+        self.heartbeat.start()
+
+
+class RefusingKernel(IPythonKernel):  # type: ignore[misc]
+    """Runs nothing, and answers every cell with the reason."""
+
+    reason = ""
+
+    async def do_execute(self, code: str, silent: bool, *_args: Any, **_options: Any) -> dict[str, Any]:
+        """Answer a cell."""
+        content = {"ename": "NamespacesForbidden", "evalue": self.reason, "traceback": [self.reason]}
+        if not silent:
+            self.send_response(self.iopub_socket, "error", content)
+        return {"status": "error", "execution_count": self.execution_count, **content}
+
+
+def answer(argv: list[str], sockets: dict[str, socket.socket]) -> int:
+    """Be ipykernel on `sockets` until it is told to stop."""
+    return _run(argv, sockets)
+
+
+def refuse(argv: list[str], sockets: dict[str, socket.socket], reason: str) -> int:
+    """Be a kernel that answers every cell with `reason`, until it is told to stop."""
+    RefusingKernel.reason = reason
+    return _run(argv, sockets, kernel_class=RefusingKernel)
+
+
+def _run(argv: list[str], sockets: dict[str, socket.socket], **traits: Any) -> int:
+    # parent_handle=1: nobody to poll, and no advice for who starts a kernel by hand
+    LabKernelApp.inherited = sockets
+    app = LabKernelApp.instance(parent_handle=1, **traits)
+    app.initialize(argv)
+    app.start()
+    return 0
+
+
+def _without_encryption_warning(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Kernel is running over TCP without encryption")

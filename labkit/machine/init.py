@@ -1,0 +1,92 @@
+"""Process 1 of the lab machine: prepares it, starts the one child it is for, reaps, and ends with the launcher.
+
+When process 1 ends, the kernel kills every process of the PID namespace, and with the last process the network
+namespaces and mounts go: this is why nothing can be left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+
+from labkit.machine import private
+from labkit.machine.signals import Waiter, original_dispositions
+from labkit.net import libc
+
+__all__ = ["NAME", "main"]
+
+NAME = "labkit-init"  # what /proc/PID/comm says
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+
+
+def main(control: int, report: int, body: Callable[[], int]) -> None:
+    """Be process 1. Returns only in the child, which goes on to run `body`; process 1 itself never returns.
+
+    `control`: bytes from the launcher, each the number of a signal to pass on; its end is the launcher's death.
+    `report`: closed when the lab machine is ready; what is written there before is why it cannot be."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_if_alone(control)
+    _set_name(NAME)
+    try:
+        waiter = Waiter(control)
+        private.prepare()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the launcher has to know
+        import traceback
+
+        message = error.report() if isinstance(error, private.CannotPrepare) else ""
+        os.write(report, (message + "\0" + "".join(traceback.format_exception(error))).encode()[:60_000])
+        os._exit(1)
+    os.close(report)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(control)
+        libc.prctl(_PR_SET_PDEATHSIG, 0)
+        _set_name("python3")
+        original_dispositions(waiter)
+        return
+    _serve(child, control, waiter)
+
+
+def _serve(child: int, control: int, waiter: Waiter) -> None:
+    while True:
+        ready = waiter.wait()
+        if control in ready:
+            asked = os.read(control, 512)
+            if not asked:
+                os._exit(128 + signal.SIGKILL)
+            # A signal to the whole process group reached init too, and the child: it is not sent twice.
+            seen = waiter.signals()
+            for number in set(asked) - seen:
+                os.kill(child, number)
+        else:
+            waiter.signals()
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                os._exit(1)
+            if pid == 0:
+                break
+            if pid == child:
+                code = os.waitstatus_to_exitcode(status)
+                os._exit(code if code >= 0 else 128 - code)
+
+
+def _die_if_alone(control: int) -> None:
+    """The launcher may have died before PDEATHSIG was set."""
+    poll = select.poll()
+    poll.register(control, select.POLLHUP)
+    if poll.poll(0):
+        os._exit(1)
+
+
+def _set_name(name: str) -> None:
+    import ctypes
+
+    libc.prctl(_PR_SET_NAME, ctypes.cast(ctypes.c_char_p(name.encode()), ctypes.c_void_p).value or 0)

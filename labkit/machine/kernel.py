@@ -1,0 +1,99 @@
+"""The Jupyter kernel `labkit`: python -m labkit.machine.kernel -f CONNECTION_FILE
+
+A socket stays in the network namespace where it was made. So the launcher makes the kernel's five sockets on the
+computer, then takes a lab machine, and ipykernel inside answers on them: Jupyter reaches it as always, and
+every thread and child of the kernel lives in the private network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+import traceback
+
+from labkit.errors import Unavailable
+from labkit.machine import launch, private
+
+__all__ = ["CHANNELS", "log_path", "main"]
+
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the kernel of `argv` in a lab machine; where there can be none, a kernel that says why."""
+    argv = sys.argv[1:] if argv is None else argv
+    file = _connection_file(argv)
+    sockets = _listen(file)
+    private.keep_readable(file)
+    server = os.environ.get("JPY_PARENT_PID", "")
+    try:
+        return launch.start(lambda: _kernel(argv, sockets), server=int(server) if server.isdigit() else None)
+    except Unavailable as error:
+        log("the lab machine could not start", error)
+        from labkit.machine.answering import refuse
+
+        return refuse(argv, sockets, str(error))
+
+
+def _kernel(argv: list[str], sockets: dict[str, socket.socket]) -> int:
+    os.environ["TMPDIR"] = "/run/labkit/tmp"
+    from labkit.machine.answering import answer
+
+    return answer(argv, sockets)
+
+
+def _connection_file(argv: list[str]) -> str:
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == "-f":
+            return os.path.abspath(following)
+        if word.startswith(("-f=", "--f=", "--IPKernelApp.connection_file=")):
+            return os.path.abspath(word.split("=", 1)[1])
+    raise SystemExit("usage: python -m labkit.machine.kernel -f CONNECTION_FILE (Jupyter starts it)")
+
+
+def _listen(file: str) -> dict[str, socket.socket]:
+    """Bind and listen on the connection file's TCP ports. Sockets of other transports are files: they need no help."""
+    with open(file, encoding="utf-8") as text:
+        connection = json.load(text)
+    if connection.get("transport", "tcp") != "tcp":
+        return {}
+    ip = connection.get("ip") or "127.0.0.1"
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    sockets = {}
+    for channel in CHANNELS:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("" if ip == "*" else ip, connection.get(f"{channel}_port") or 0))
+        sock.listen(100)
+        sockets[channel] = sock
+    return sockets
+
+
+def log_path() -> str:
+    """Return where launcher errors are written: Jupyter shows none of what a kernel says before it answers."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(state, "labkit", "kernel.log")
+
+
+def log(what: str, error: BaseException) -> None:
+    """Add `error` to the log, and print it for who started the kernel by hand. A log that cannot be is no error."""
+    text = "".join(traceback.format_exception(error))
+    print(f"labkit: {what}\n{text}", file=sys.stderr)
+    try:
+        os.makedirs(os.path.dirname(log_path()), exist_ok=True)
+        size = os.path.getsize(log_path()) if os.path.exists(log_path()) else 0
+        with open(log_path(), "w" if size > 1_000_000 else "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} pid {os.getpid()}: {what}\n{text}\n")
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Exception as error:
+        log("the kernel could not start", error)
+        raise

@@ -1,0 +1,98 @@
+"""Programs that a lab machine has differently: `ip`, whose new namespaces get stated sysctls, and a harmless `sudo`.
+
+Both are small shell scripts on the private /run, bound over the real programs for this machine only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from labkit.net import here, libc, sysctl
+
+__all__ = ["BIN", "REAL", "find_ip", "install"]
+
+BIN = f"{here.RUN}/bin"
+REAL = f"{here.RUN}/real"  # REAL/ip is the program itself
+_SEARCH = "/usr/sbin:/sbin:/usr/bin:/bin"
+
+_STATE = "".join(
+    f"p=/proc/sys/{key.replace('.', '/')}; [ -e $p ] && echo {value} >$p\n" for key, value in sysctl.STATED.items()
+)
+
+_IP = f"""#!/bin/sh
+# labkit: the real `ip`, except that a namespace it makes gets stated sysctls, as every namespace of a lab machine.
+real={REAL}/ip
+makes=
+before=
+for word do
+    case $word in
+        -b|-ba|-bat|-batc|-batch|--b*) makes=1 ;;
+        a|ad|add) case $before in net|netn|netns) makes=1 ;; esac ;;
+    esac
+    before=$word
+done
+[ "$makes" ] || exec $real "$@"
+old=" $(stat -Lc %i /run/netns/* 2>/dev/null | tr '\\n' ' ')"
+$real "$@"
+status=$?
+for name in /run/netns/*; do
+    inode=$(stat -Lc %i "$name" 2>/dev/null) || continue
+    case $old in *" $inode "*) continue ;; esac
+    nsenter --net="$name" {BIN}/state-sysctls
+done 2>/dev/null
+exit $status
+"""
+
+_SUDO = """#!/bin/sh
+# labkit: in a lab machine you are root already, and sudo just starts the command.
+while [ $# -gt 0 ]; do
+    case $1 in
+        --) shift; break ;;
+        -[ghpuCDRrTtU]|--user|--group|--host|--prompt|--chdir|--chroot|--role|--type|--other-user|--close-from|--command-timeout)
+            shift; [ $# -gt 0 ] && shift ;;
+        -i|--login|-s|--shell) shell=1; shift ;;
+        -V|--version) echo "sudo of labkit: in a lab machine you are root already"; exit 0 ;;
+        -l|--list) echo "in a lab machine you are root already: sudo just starts the command"; exit 0 ;;
+        -*) shift ;;
+        *=*) export "$1"; shift ;;
+        *) break ;;
+    esac
+done
+if [ "$shell" ]; then
+    [ $# -gt 0 ] && exec "${SHELL:-/bin/sh}" -c "$*"
+    exec "${SHELL:-/bin/sh}"
+fi
+[ $# -gt 0 ] && exec "$@"
+exit 0
+"""
+
+
+def find_ip() -> int | None:
+    """Return a descriptor of the real `ip`, to be taken before /run is hidden (a lab machine may start in another)."""
+    outer = f"{REAL}/ip"
+    path = outer if os.path.exists(outer) else shutil.which("ip", path=_SEARCH)
+    return os.open(path, os.O_PATH | os.O_CLOEXEC) if path else None
+
+
+def install(ip: int | None) -> None:
+    """Put the scripts in place, inside this machine's mounts only. `ip`: from find_ip."""
+    os.makedirs(BIN, exist_ok=True)
+    os.makedirs(REAL, exist_ok=True)
+    _write("state-sysctls", f"#!/bin/sh\n{_STATE}exit 0\n")
+    place = shutil.which("ip", path=_SEARCH)
+    if ip is not None and place:
+        os.close(os.open(f"{REAL}/ip", os.O_CREAT | os.O_WRONLY, 0o755))
+        libc.mount(f"/proc/self/fd/{ip}", f"{REAL}/ip", flags=libc.MS_BIND)
+        os.close(ip)
+        _write("ip", _IP, over=os.path.realpath(place))
+    sudo = shutil.which("sudo", path="/usr/bin:/bin")
+    _write("sudo", _SUDO, over=sudo and os.path.realpath(sudo))
+
+
+def _write(name: str, text: str, over: str | None = None) -> None:
+    path = f"{BIN}/{name}"
+    with open(path, "w", encoding="utf-8") as script:
+        script.write(text)
+    os.chmod(path, 0o755)
+    if over:
+        libc.mount(path, over, flags=libc.MS_BIND)

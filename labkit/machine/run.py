@@ -1,0 +1,76 @@
+"""labkit run: any command in a fresh lab machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from labkit.machine import launch
+
+__all__ = ["add_arguments", "main", "start_command"]
+
+HELP = "run a command in a fresh lab machine: a private Linux whose network is its own"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what `labkit run` understands."""
+    parser.description = (
+        "Run a command in a fresh lab machine. It sees your files, your folder, your environment, and a network of "
+        "its own in which it may do everything; nothing of that reaches your computer's network. When the command "
+        "ends, the lab machine ends, with every process left in it."
+    )
+    parser.epilog = "examples:  labkit run ip link     labkit run python build.py     labkit run bash"
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND...", help="the command to run")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    command = arguments.command
+    if command and command[0] == "--":
+        command = command[1:]
+    if not command:
+        print("labkit run: which command? For example: labkit run ip link", file=sys.stderr)
+        return 2
+    return start_command(command)
+
+
+def start_command(command: list[str]) -> int:
+    """Run `command` in a fresh lab machine; return its exit status, 128 + N when signal N ended it."""
+    terminal = _foreground()
+    try:
+        return launch.start(lambda: execute(command))
+    finally:
+        if terminal is not None:  # a shell in the machine may have left the terminal to a group that is gone
+            before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            with suppress(OSError):
+                os.tcsetpgrp(0, terminal)
+            signal.signal(signal.SIGTTOU, before)
+
+
+def execute(command: list[str]) -> int:
+    """Become `command`; return only if that fails: 127 where there is no such command, 126 where it cannot start."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)
+    except FileNotFoundError:
+        if os.path.exists(command[0]) and "/" in command[0]:
+            print(f"labkit run: cannot start '{command[0]}': its interpreter is missing", file=sys.stderr)
+        else:
+            print(f"labkit run: command '{command[0]}' not found; is it installed?", file=sys.stderr)
+        return 127
+    except OSError as error:
+        print(f"labkit run: cannot start '{command[0]}': {error.strerror}", file=sys.stderr)
+        return 126
+
+
+def _foreground() -> int | None:
+    """Return this process's group if it owns the terminal on stdin."""
+    with suppress(OSError):
+        group = os.tcgetpgrp(0)
+        if group == os.getpgrp():
+            return group
+    return None
