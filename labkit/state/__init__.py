@@ -1,0 +1,21 @@
+"""What does the kernel say? A Snapshot is everything it says at one moment; a Difference is what came, went, changed."""
+
+from labkit.state.difference import Change, Difference, difference
+from labkit.state.read import snapshot
+from labkit.state.records import Address, FdbEntry, Link, Neighbour, Route, Rule
+from labkit.state.snapshot import NamespaceState, Snapshot
+
+__all__ = [
+    "Address",
+    "Change",
+    "Difference",
+    "FdbEntry",
+    "Link",
+    "NamespaceState",
+    "Neighbour",
+    "Route",
+    "Rule",
+    "Snapshot",
+    "difference",
+    "snapshot",
+]
