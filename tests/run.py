@@ -2,8 +2,8 @@
 
     python tests/run.py [--all] [--forbid-skips] [GROUP...]
 
-Each group is a process of its own (runner/groups.py). As root, everything runs as an unused uid first, then as root what
-differs there (runner/worlds.py says how); with --all, everything as root too, and a set-up in a fresh Debian.
+Each group is a process of its own (runner/groups.py). As root, everything runs as an unused uid first, then as root
+what differs there (runner/worlds.py says how); with --all, everything as root too, and a set-up in a fresh Debian.
 """
 
 from __future__ import annotations

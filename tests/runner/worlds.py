@@ -1,9 +1,9 @@
 """As whom do tests run, and what do they see of the computer?
 
 As root there are two worlds, and neither needs an account: *user* is an unused uid with an empty home; *root* is root
-with an empty home. Both see the project at its own path, but it is a copy, in a private mount namespace, so that the checkout
-stays as it is and may lie where that uid could never go; and both live in a PID namespace, so that nothing outlives
-its group. Started by an ordinary user, *user* is that user in the checkout, and *root* needs a sudo without a password.
+with an empty home. Both see the project at its own path, but it is a copy, in a private mount namespace, so that the
+checkout stays as it is and may lie where that uid could never go; and both live in a PID namespace, so that nothing
+outlives its group. Started by an ordinary user, *user* is that user in the checkout, and *root* needs a sudo without a password.
 """
 
 from __future__ import annotations
