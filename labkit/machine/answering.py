@@ -2,6 +2,7 @@
 
 Imported inside the lab machine (or where there can be none), never before: ZMQ starts threads."""
 
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import logging
@@ -16,7 +17,7 @@ from ipykernel.kernelapp import IPKernelApp
 __all__ = ["answer", "refuse"]
 
 
-class InheritedHeartbeat(Heartbeat):  # type: ignore[misc]
+class InheritedHeartbeat(Heartbeat):
     """ipykernel's heartbeat, on a socket that listens already."""
 
     inherited: socket.socket
@@ -26,7 +27,7 @@ class InheritedHeartbeat(Heartbeat):  # type: ignore[misc]
         super()._try_bind_socket()
 
 
-class LabKernelApp(IPKernelApp):  # type: ignore[misc]
+class LabKernelApp(IPKernelApp):
     """ipykernel's application, on sockets that listen already."""
 
     inherited: dict[str, socket.socket]
@@ -63,12 +64,12 @@ class LabKernelApp(IPKernelApp):  # type: ignore[misc]
         self.heartbeat.start()
 
 
-class RefusingKernel(IPythonKernel):  # type: ignore[misc]
+class RefusingKernel(IPythonKernel):
     """Runs nothing, and answers every cell with the reason."""
 
     reason = ""
 
-    async def do_execute(self, code: str, silent: bool, *_args: Any, **_options: Any) -> dict[str, Any]:
+    async def do_execute(self, code: str, silent: bool, *_rest: Any, **_options: Any) -> dict[str, Any]:  # noqa: ARG002
         """Answer a cell."""
         content = {"ename": "NamespacesForbidden", "evalue": self.reason, "traceback": [self.reason]}
         if not silent:

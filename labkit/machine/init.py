@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
 
 from labkit.machine import private
 from labkit.machine.signals import Waiter, original_dispositions
@@ -20,11 +19,10 @@ __all__ = ["NAME", "main"]
 
 NAME = "labkit-init"  # what /proc/PID/comm says
 _PR_SET_PDEATHSIG = 1
-_PR_SET_NAME = 15
 
 
-def main(control: int, report: int, body: Callable[[], int]) -> None:
-    """Be process 1. Returns only in the child, which goes on to run `body`; process 1 itself never returns.
+def main(control: int, report: int) -> None:
+    """Be process 1. Returns only in the child, the one the machine is for; process 1 itself never returns.
 
     `control`: bytes from the launcher, each the number of a signal to pass on; its end is the launcher's death.
     `report`: closed when the lab machine is ready; what is written there before is why it cannot be."""
@@ -87,6 +85,5 @@ def _die_if_alone(control: int) -> None:
 
 
 def _set_name(name: str) -> None:
-    import ctypes
-
-    libc.prctl(_PR_SET_NAME, ctypes.cast(ctypes.c_char_p(name.encode()), ctypes.c_void_p).value or 0)
+    with open("/proc/self/comm", "w", encoding="ascii") as comm:
+        comm.write(name)

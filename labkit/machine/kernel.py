@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _kernel(argv: list[str], sockets: dict[str, socket.socket]) -> int:
-    os.environ["TMPDIR"] = "/run/labkit/tmp"
+    os.environ["TMPDIR"] = private.TEMPORARY
     from labkit.machine.answering import answer
 
     return answer(argv, sockets)

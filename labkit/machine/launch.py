@@ -22,8 +22,9 @@ _ALL = libc.CLONE_NEWNS | libc.CLONE_NEWPID | libc.CLONE_NEWNET | libc.CLONE_NEW
 def start(body: Callable[[], int], *, server: int | None = None) -> int:
     """Run `body` in a fresh lab machine and return its exit status (128 + N when signal N ended it).
 
-    `body` runs in the machine's second process; its result ends that process (SystemExit). `server`: PID whose death ends the machine.
-    The calling process must have one thread; it stays in the new namespaces.
+    `body` runs in the machine's second process, and its result ends that process (SystemExit).
+    `server`: a PID whose death ends the machine. The calling process must have one thread; it stays in the new
+    namespaces.
     Raises NamespacesForbidden where the kernel gives none, Unavailable where the machine cannot be prepared."""
     watched = _pidfd(server)
     control_read, control_write = os.pipe()
@@ -34,7 +35,7 @@ def start(body: Callable[[], int], *, server: int | None = None) -> int:
     if pid == 0:
         os.close(control_write)
         os.close(report_read)
-        init.main(control_read, report_write, body)
+        init.main(control_read, report_write)
         raise SystemExit(body())
     os.close(control_read)
     os.close(report_write)

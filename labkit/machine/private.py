@@ -15,9 +15,11 @@ from contextlib import suppress
 from labkit.machine import capabilities, programs
 from labkit.net import here, libc, namespace, sysctl
 
-__all__ = ["CannotPrepare", "keep_readable", "prepare"]
+__all__ = ["TEMPORARY", "CannotPrepare", "keep_readable", "prepare"]
 
+TEMPORARY = f"{here.RUN}/tmp"  # noqa: S108 - on the private /run
 _kept: list[str] = []
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a tmpfs of the machine's own goes there
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 
@@ -48,7 +50,7 @@ def prepare() -> None:
     _step("give it a /run of its own", _private_run)
     _private_sys()
     with suppress(OSError):
-        libc.mount("tmpfs", "/dev/shm", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=1777")
+        libc.mount("tmpfs", _SHARED_MEMORY, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=1777")
     _step("hold its first network namespace", _hold_host)
     here.write_mark("namespaces")
     _step("state its sysctls", sysctl.state_here)
@@ -58,9 +60,7 @@ def prepare() -> None:
     with suppress(ValueError, OSError):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    path = os.environ.get("PATH", os.defpath).split(":")
-    path += [folder for folder in ("/usr/sbin", "/sbin", programs.BIN) if folder not in path]
-    os.environ["PATH"] = ":".join(path)
+    programs.complete_path()
     os.environ.pop("JPY_PARENT_PID", None)
 
 
@@ -83,10 +83,9 @@ def _private_run() -> None:
         with suppress(OSError), open(resolver, "rb") as file:
             names = file.read()
     libc.mount("tmpfs", "/run", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755")
-    for folder in (here.RUN, namespace.NETNS, f"{here.RUN}/tmp", "/run/lock"):
+    for folder in (here.RUN, namespace.NETNS, TEMPORARY, "/run/lock"):
         os.makedirs(folder, exist_ok=True)
-    os.chmod(f"{here.RUN}/tmp", 0o1777)
-    os.chmod("/run/lock", 0o1777)
+        os.chmod(folder, 0o755 if folder in (here.RUN, namespace.NETNS) else 0o1777)
     for path in hidden:
         if os.path.exists(path):
             continue

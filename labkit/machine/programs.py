@@ -9,7 +9,7 @@ import shutil
 
 from labkit.net import here, libc, sysctl
 
-__all__ = ["BIN", "REAL", "find_ip", "install"]
+__all__ = ["BIN", "REAL", "complete_path", "find_ip", "install"]
 
 BIN = f"{here.RUN}/bin"
 REAL = f"{here.RUN}/real"  # REAL/ip is the program itself
@@ -89,10 +89,17 @@ def install(ip: int | None) -> None:
     _write("sudo", _SUDO, over=sudo and os.path.realpath(sudo))
 
 
+def complete_path() -> None:
+    """Add to PATH what users of Debian lack: the folders of ip, nft, tc and brctl, and labkit's own at the end."""
+    path = os.environ.get("PATH", os.defpath).split(":")
+    path += [folder for folder in ("/usr/sbin", "/sbin", BIN) if folder not in path]
+    os.environ["PATH"] = ":".join(path)
+
+
 def _write(name: str, text: str, over: str | None = None) -> None:
     path = f"{BIN}/{name}"
     with open(path, "w", encoding="utf-8") as script:
         script.write(text)
-    os.chmod(path, 0o755)
+    os.chmod(path, 0o755)  # noqa: S103 - a program
     if over:
         libc.mount(path, over, flags=libc.MS_BIND)

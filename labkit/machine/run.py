@@ -55,7 +55,7 @@ def execute(command: list[str]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - that is what it is for
     except FileNotFoundError:
         if os.path.exists(command[0]) and "/" in command[0]:
             print(f"labkit run: cannot start '{command[0]}': its interpreter is missing", file=sys.stderr)

@@ -22,6 +22,7 @@ __all__ = [
     "MS_RDONLY",
     "MS_REC",
     "MS_REMOUNT",
+    "is_namespace",
     "mount",
     "prctl",
     "setns",
@@ -82,3 +83,12 @@ def prctl(option: int, *values: int) -> int:
     """Change the calling process (prctl(2)). Raises OSError."""
     padded = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
     return _checked(_libc.prctl(ctypes.c_int(option), *padded))
+
+
+def is_namespace(descriptor: int) -> bool:
+    """Return whether `descriptor` (O_PATH will do) is a namespace: a file on the kernel's own nsfs (statfs(2)).
+
+    The name in /proc/self/fd does not tell: a bind-mounted namespace shows the name it is mounted on."""
+    answer = (ctypes.c_long * 32)()  # struct statfs starts with f_type, a long
+    _checked(_libc.fstatfs(ctypes.c_int(descriptor), answer))
+    return bool(answer[0] == 0x6E736673)
