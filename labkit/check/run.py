@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from labkit.check.form import Check, Exercise, Result
@@ -22,16 +22,14 @@ def run(
     look: Look,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
-) -> list[Result]:
-    """Ask every check of the exercise in order and return one result each, whatever happens on the way."""
+) -> Iterator[Result]:
+    """Ask every check of the exercise in order and give one result each, as it comes, whatever happens on the way."""
     results: dict[str, Result] = {}
     for check in exercise.checks:
         waits_for = [name for name in check.after if results[name].status != "passed"]
-        if waits_for:
-            results[check.name] = check.blocked(f"waits for: {', '.join(waits_for)}")
-            continue
-        results[check.name] = ask(check, look, clock, pause)
-    return list(results.values())
+        waiting = check.blocked(f"waits for: {', '.join(waits_for)}") if waits_for else None
+        results[check.name] = waiting or ask(check, look, clock, pause)
+        yield results[check.name]
 
 
 def ask(check: Check, look: Look, clock: Callable[[], float], pause: Callable[[float], None]) -> Result:

@@ -1,0 +1,1 @@
+"""What is it worth? Submissions run in lab machines of their own, and the judge looks at those from outside."""

@@ -1,0 +1,170 @@
+"""labkit grade: run exercises, each in a fresh lab machine, and say what they are worth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from typing import Any
+
+from labkit.check import Exercise, Result
+from labkit.errors import LabkitError, Unavailable
+from labkit.grading import exercises
+from labkit.grading.report import Report
+from labkit.grading.submission import CELL_TIMEOUT
+
+__all__ = ["ALL_POINTS", "CANNOT_RUN", "NOT_ALL_POINTS", "NOT_GRADED", "add_arguments", "grade", "main", "notebooks_in"]
+
+ALL_POINTS, NOT_ALL_POINTS, NOT_GRADED, CANNOT_RUN = 0, 1, 2, 3
+MOST_NOTEBOOK = 50_000_000  # bytes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what `labkit grade` understands."""
+    parser.description = (
+        "Run a notebook, or every exercise in a folder, each in a fresh lab machine, and judge what it built there "
+        "by the checks of the installed course."
+    )
+    parser.epilog = (
+        "Exit status: 0 all points; 1 graded, and not all points; 2 something could not be graded (no such notebook or "
+        "exercise, no check ran); 3 this computer cannot run a lab machine. The JSON file is written in every case."
+    )
+    parser.add_argument("path", metavar="PATH", help="a notebook, or a folder of them")
+    parser.add_argument("--json", metavar="FILE", help="write the result there too")
+    parser.add_argument("--exercise", metavar="ID", help="the exercise it must be, such as 01-namespaces/two-names")
+    parser.add_argument(
+        "--cell-timeout", metavar="SECONDS", type=float, default=CELL_TIMEOUT, help="for each cell (%(default)g)"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Grade, print, and return the exit status."""
+    reports: list[Report] = []
+    problem, status = "", NOT_GRADED
+    try:
+        paths = notebooks_in(arguments.path)
+        if not paths:
+            problem = f"there is no exercise to grade in {arguments.path}"
+        for path in paths:
+            report = grade(path, arguments.exercise, arguments.cell_timeout)
+            print(report.text(title=len(paths) > 1 or not report.exercise), end="\n\n", flush=True)
+            reports.append(report)
+        status = max((report.status for report in reports), default=NOT_GRADED)
+    except OSError as error:
+        problem = f"cannot read {error.filename or arguments.path}: {error.strerror}"
+    finally:
+        if arguments.json:
+            write_json(arguments.json, summary(reports, problem))
+    if problem:
+        print(f"labkit grade: {problem}", file=sys.stderr)
+    if len(reports) > 1:
+        print(f"all together: {sum(r.score for r in reports)} of {sum(r.max_score for r in reports)} points")
+    return status
+
+
+def notebooks_in(path: str) -> list[str]:
+    """Return the notebook, or those below the folder that name an exercise, sorted. Raises OSError."""
+    if not os.path.isdir(path):
+        os.stat(path)
+        return [path]
+    found = []
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [os.path.join(folder, name) for name in sorted(files) if name.endswith(".ipynb")]
+    return [name for name in found if _names_exercise(name)]
+
+
+def grade(path: str, expected: str | None = None, cell_timeout: float = CELL_TIMEOUT) -> Report:
+    """Run one notebook in a fresh lab machine and return its report, whatever happens."""
+    solutions = exercises.solutions_folder()
+    id_ = expected or ""
+    try:
+        notebook = _read(path)
+        named = exercises.exercise_of(notebook.metadata)
+        id_ = expected or named
+        if not id_:
+            return Report.nothing(path, "", f"{path} does not say which exercise it is, in its metadata")
+        exercise = exercises.load(id_, solutions)
+    except (LabkitError, OSError, ValueError) as error:
+        return Report.nothing(path, id_, str(error))
+    if named != id_:
+        return Report(
+            path, exercise, exercise.not_run(f"this is exercise '{named}'"), [f"it says that it is '{named}'"]
+        )
+    try:
+        results, notes = _run_and_judge(path, notebook, exercise, solutions, cell_timeout)
+    except Unavailable as error:
+        return Report(path, exercise, exercise.not_run(str(error)), [str(error)], cannot_run=True)
+    return Report(path, exercise, results, notes)
+
+
+def _run_and_judge(
+    path: str, notebook: Any, exercise: Exercise, solutions: str, cell_timeout: float
+) -> tuple[list[Result], list[str]]:
+    from labkit.grading import submission
+    from labkit.grading.judging import Judge
+
+    with Judge(exercise, solutions) as judge, submission.start(os.path.dirname(os.path.abspath(path))) as kernel:
+        reason = judge.wait_until_ready()
+        if reason:
+            return exercise.not_run(reason), [reason]
+        run = kernel.run(submission.code_cells(notebook), cell_timeout)
+        if not run.alive:
+            return exercise.not_run("the lab machine ended before it could be judged"), run.problems
+        return judge.judge(str(kernel.init)), run.problems
+
+
+def summary(reports: list[Report], problem: str = "") -> dict[str, Any]:
+    """Return the JSON: of one notebook its own, of several their sum, and each below "notebooks"."""
+    if len(reports) == 1 and not problem:
+        return reports[0].json()
+    return {
+        "score": sum(report.score for report in reports),
+        "max_score": sum(report.max_score for report in reports),
+        "checks": [{**check.json(), "exercise": report.exercise_id} for report in reports for check in report.results],
+        "problems": [problem] if problem else [],
+        "notebooks": [report.json() for report in reports],
+    }
+
+
+def write_json(path: str, data: object) -> None:
+    """Replace the file as a whole: a reader finds the old one or the new one. Raises OSError."""
+    folder = os.path.dirname(os.path.abspath(path))
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".labkit-")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def _read(path: str) -> Any:
+    import nbformat
+
+    if os.path.getsize(path) > MOST_NOTEBOOK:
+        raise ValueError(f"{path} is larger than {MOST_NOTEBOOK // 1_000_000} MB")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call]
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a notebook: {str(error).splitlines()[0]}") from error
+
+
+def _names_exercise(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return bool(exercises.exercise_of(json.load(file).get("metadata")))
+    except (OSError, ValueError, AttributeError):
+        return False
