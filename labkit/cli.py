@@ -66,6 +66,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             module = importlib.import_module(command.module)
             sub.set_defaults(body=module.main, command_name=command.name)
             module.add_arguments(sub)
+            if getattr(module, "TAKES_COMMAND", False) and "--" in argv:  # labkit shell red -- tcpdump -n
+                cut = argv.index("--")
+                argv, rest = argv[:cut], argv[cut + 1 :]
+                sub.set_defaults(command=rest)
     return parser.parse_args(argv)
 
 

@@ -15,7 +15,7 @@ from labkit.machine import private
 from labkit.machine.signals import Waiter, original_dispositions
 from labkit.net import libc
 
-__all__ = ["NAME", "main"]
+__all__ = ["NAME", "die_with_parent", "main"]
 
 NAME = "labkit-init"  # what /proc/PID/comm says
 _PR_SET_PDEATHSIG = 1
@@ -26,8 +26,7 @@ def main(control: int, report: int) -> None:
 
     `control`: bytes from the launcher, each the number of a signal to pass on; its end is the launcher's death.
     `report`: closed when the lab machine is ready; what is written there before is why it cannot be."""
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _die_if_alone(control)
+    die_with_parent(control)
     _set_name(NAME)
     try:
         waiter = Waiter(control)
@@ -76,10 +75,12 @@ def _serve(child: int, control: int, waiter: Waiter) -> None:
                 os._exit(code if code >= 0 else 128 - code)
 
 
-def _die_if_alone(control: int) -> None:
-    """The launcher may have died before PDEATHSIG was set."""
+def die_with_parent(pipe: int) -> None:
+    """Be killed when the parent ends. `pipe`: the reading end of one that only the parent can write to; it tells
+    whether the parent ended before the kernel was asked."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     poll = select.poll()
-    poll.register(control, select.POLLHUP)
+    poll.register(pipe, select.POLLHUP)
     if poll.poll(0):
         os._exit(1)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from labkit.errors import NamespaceGone, NotFound, Refused, cause
-from labkit.machine import capabilities, find, programs
+from labkit.machine import capabilities, find, init, programs
 from labkit.machine.find import Machine
 from labkit.machine.signals import FORWARDED, Waiter, original_dispositions
 from labkit.net import libc, namespace
@@ -140,7 +140,7 @@ def run_inside(machine: Machine, body: Callable[[], int]) -> int:
     child = os.fork()
     if child == 0:
         os.close(write)
-        libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        init.die_with_parent(read)
         original_dispositions(waiter)
         capabilities.drop()
         for place in (folder, os.path.expanduser("~"), "/"):

@@ -43,6 +43,10 @@ done 2>/dev/null
 exit $status
 """
 
+_SHELL = """[ -f ~/.bashrc ] && . ~/.bashrc
+[ "$LABKIT_PROMPT" ] && PS1=$LABKIT_PROMPT
+"""
+
 _SUDO = """#!/bin/sh
 # labkit: in a lab machine you are root already, and sudo just starts the command.
 while [ $# -gt 0 ]; do
@@ -79,6 +83,7 @@ def install(ip: int | None) -> None:
     os.makedirs(BIN, exist_ok=True)
     os.makedirs(REAL, exist_ok=True)
     _write("state-sysctls", f"#!/bin/sh\n{_STATE}exit 0\n")
+    _write("shell-rc", _SHELL)
     place = shutil.which("ip", path=_SEARCH)
     if ip is not None and place:
         os.close(os.open(f"{REAL}/ip", os.O_CREAT | os.O_WRONLY, 0o755))

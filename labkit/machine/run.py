@@ -6,13 +6,10 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import suppress
 
-from labkit.machine import launch
+from labkit.machine import launch, terminal
 
 __all__ = ["add_arguments", "main", "start_command"]
-
-HELP = "run a command in a fresh lab machine: a private Linux whose network is its own"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,15 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def start_command(command: list[str]) -> int:
     """Run `command` in a fresh lab machine; return its exit status, 128 + N when signal N ended it."""
-    terminal = _foreground()
-    try:
+    with terminal.kept():
         return launch.start(lambda: execute(command))
-    finally:
-        if terminal is not None:  # a shell in the machine may have left the terminal to a group that is gone
-            before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-            with suppress(OSError):
-                os.tcsetpgrp(0, terminal)
-            signal.signal(signal.SIGTTOU, before)
 
 
 def execute(command: list[str]) -> int:
@@ -58,19 +48,10 @@ def execute(command: list[str]) -> int:
         os.execvp(command[0], command)  # noqa: S606 - that is what it is for
     except FileNotFoundError:
         if os.path.exists(command[0]) and "/" in command[0]:
-            print(f"labkit run: cannot start '{command[0]}': its interpreter is missing", file=sys.stderr)
+            print(f"labkit: cannot start '{command[0]}': its interpreter is missing", file=sys.stderr)
         else:
-            print(f"labkit run: command '{command[0]}' not found; is it installed?", file=sys.stderr)
+            print(f"labkit: command '{command[0]}' not found; is it installed?", file=sys.stderr)
         return 127
     except OSError as error:
-        print(f"labkit run: cannot start '{command[0]}': {error.strerror}", file=sys.stderr)
+        print(f"labkit: cannot start '{command[0]}': {error.strerror}", file=sys.stderr)
         return 126
-
-
-def _foreground() -> int | None:
-    """Return this process's group if it owns the terminal on stdin."""
-    with suppress(OSError):
-        group = os.tcgetpgrp(0)
-        if group == os.getpgrp():
-            return group
-    return None
