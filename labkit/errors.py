@@ -8,7 +8,7 @@
     ├── Unavailable              this computer cannot do it: there is a remedy, or another kind of machine
     │   ├── CommandNotInstalled  a program is missing
     │   └── NamespacesForbidden  the kernel gives no namespaces to this user
-    └── Refused                  the kernel said no; `errno` keeps its answer
+    └── Refused                  the kernel said no; `errno` is its answer
         └── NamespaceGone        the namespace died while it was in use
 
 Every message is `failed to <verb> '<name>' in namespace '<namespace>': <cause>`, then, on a second line, where to
@@ -34,12 +34,15 @@ __all__ = [
 
 
 class LabkitError(Exception):
-    """The root of the tree. `hint` says where to look; it is the message's second line."""
+    """The root of the tree. `hint` says where to look; it is the message's second line.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    `errno` is the kernel's answer, as in `errno.ENODEV`, or 0 where the kernel was not asked."""
+
+    def __init__(self, message: str, hint: str = "", errno: int = 0) -> None:
         super().__init__(f"{message}\n{hint}" if hint else message)
         self.message = message
         self.hint = hint
+        self.errno = errno
 
 
 class WrongUse(LabkitError, ValueError):
@@ -71,11 +74,7 @@ class NamespacesForbidden(Unavailable):
 
 
 class Refused(LabkitError):
-    """The kernel said no. `errno` is its answer, as in `errno.ENODEV`."""
-
-    def __init__(self, message: str, hint: str = "", errno: int = 0) -> None:
-        super().__init__(message, hint)
-        self.errno = errno
+    """The kernel said no."""
 
 
 class NamespaceGone(Refused):

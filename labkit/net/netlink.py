@@ -145,11 +145,12 @@ class Record(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One message to the kernel, without its sequence number."""
+    """One message to the kernel, without its sequence number. `success` names refusals that are as good as a yes."""
 
     kind: int
     flags: int
     body: bytes
+    success: tuple[int, ...] = ()
 
 
 class Refusal(Exception):
@@ -240,7 +241,7 @@ class Socket:
         first, last = self._sequence + 1, self._sequence + len(batch)
         self._sequence = last & 0x7FFFFFFF
         parts: list[bytes] = []
-        for number, (kind, flags, body) in enumerate(batch, first):
+        for number, (kind, flags, body, _) in enumerate(batch, first):
             if number == last and acknowledged:
                 flags |= ACK
             parts += (_header.pack(16 + len(body), kind, flags, number, 0), body)
@@ -257,7 +258,7 @@ class Socket:
                     continue
                 if kind == _ERROR:
                     code = -int.from_bytes(body[:4], "little", signed=True)
-                    if code and refusal is None:
+                    if code and refusal is None and code not in batch[number - first].success:
                         refusal = Refusal(start + number - first, code, _explanation(body, flags))
                 elif kind != _DONE:
                     answers.append(_record(kind, body))

@@ -6,9 +6,11 @@ instead, so that a lesson reads the same on a laptop, on a Docker host and in CI
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from contextlib import suppress
 
-__all__ = ["STATED", "state_here"]
+__all__ = ["STATED", "read", "state_here", "unlike_stated", "write"]
 
 STATED = {
     "net.ipv4.conf.all.forwarding": "0",  # the same switch as net.ipv4.ip_forward
@@ -28,5 +30,35 @@ def state_here() -> None:
     """Give the calling thread's network namespace the stated sysctls. What the kernel has not (no IPv6, no
     br_netfilter) is left out; any other refusal is an OSError. Same as: sysctl -w KEY=VALUE ..."""
     for key, value in STATED.items():
-        with suppress(FileNotFoundError), open("/proc/sys/" + key.replace(".", "/"), "w", encoding="ascii") as setting:
-            setting.write(value)
+        with suppress(FileNotFoundError):
+            write({key: value})
+
+
+def unlike_stated() -> dict[str, str]:
+    """Return the stated sysctls that the calling thread's namespace has other values for."""
+    differing = {}
+    for key, value in STATED.items():
+        with suppress(FileNotFoundError):
+            if read(key) != value:
+                differing[key] = value
+    return differing
+
+
+def read(key: str) -> str:
+    """Return a sysctl of the calling thread's namespace. Raises OSError. Same as: sysctl -n KEY"""
+    with open(_path(key), encoding="ascii") as setting:
+        return setting.read().strip()
+
+
+def write(settings: Mapping[str, object]) -> None:
+    """Set sysctls of the calling thread's namespace. Raises OSError. Same as: sysctl -w KEY=VALUE ..."""
+    for key, value in settings.items():
+        descriptor = os.open(_path(key), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, str(value).encode())
+        finally:
+            os.close(descriptor)
+
+
+def _path(key: str) -> str:
+    return "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))

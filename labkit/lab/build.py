@@ -1,0 +1,309 @@
+"""Building: how does a Topology become a live Lab, and how is it taken down without a trace?"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Self
+
+from labkit.errors import Duplicate, NotFound, Refused, Unavailable, cause
+from labkit.lab.plan import alone, bridge_mac, container_mac, ipv6, operations
+from labkit.lab.run import Ran, run
+from labkit.lab.topology import Container, Topology
+from labkit.net import libc, link, netlink, sysctl
+from labkit.net import namespace as namespaces
+from labkit.net.here import ensure_lab_machine
+from labkit.net.operation import Operation, Session, perform
+
+__all__ = ["Lab", "build", "labs"]
+
+_labs: dict[str, Lab] = {}
+_building = threading.RLock()
+_FIRST_GROUP = 100  # of a lab's links on the host: all are deleted by it together
+
+
+def labs() -> dict[str, Lab]:
+    """Return the labs of this process that are up, by name."""
+    return dict(_labs)
+
+
+def build(topology: Topology, name: str = "lab") -> Lab:
+    """The topology exists, and every container is ready to send. What the same name built before is gone.
+
+    When it fails, or Ctrl-C interrupts it, nothing is left. Raises Duplicate (a namespace or link of that name exists),
+    Refused, Unavailable (not enough descriptors). `Topology.commands()` says the same as shell commands."""
+    ensure_lab_machine(f"build lab '{name}'")
+    with _building:
+        if name in _labs:
+            _labs[name].down()
+        lab = Lab(topology, name, _free_group())
+        _labs[name] = lab
+        try:
+            _finish(lab._build)
+        except BaseException:
+            lab.down()
+            raise
+        return lab
+
+
+class Lab:
+    """A live topology. `with build(...) as lab:` takes it down at the end of the block; so does `lab.down()`."""
+
+    def __init__(self, topology: Topology, name: str, group: int) -> None:
+        self.topology = topology
+        self.name = name
+        self._group = group
+        self._session = Session()
+        self._named: list[str] = []
+        self._first_ifindex = 0  # of a new namespace, after lo and whatever else the kernel puts there
+        self._up = False
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The names of its containers, in order."""
+        return self.topology.namespaces
+
+    def commands(self) -> list[str]:
+        """Return the shell commands that build the same."""
+        return self.topology.commands()
+
+    def ip(self, name: str) -> str:
+        """Return the first address of a container, or of a bridge, without its prefix length. Raises NotFound."""
+        for bridge in self.topology.bridges:
+            if bridge.name == name and bridge.address:
+                return bridge.address.partition("/")[0]
+        addresses = [port.address for port in self.topology.container(name).interfaces if port.address]
+        if not addresses:
+            raise _nothing(name, "address", "find the address of")
+        return addresses[0].partition("/")[0]
+
+    def mac(self, name: str) -> str:
+        """Return the MAC of a container's first interface, or of a bridge. Raises NotFound."""
+        for bridge in self.topology.bridges:
+            if bridge.name == name:
+                return bridge_mac(bridge)
+        for port in self.topology.container(name).interfaces:
+            return container_mac(name, port)
+        raise _nothing(name, "interface", "find the MAC of")
+
+    def enter(self, namespace: str) -> Any:
+        """Run a `with` block inside a namespace, in this thread only: `with lab.enter("red"): ...`"""
+        return namespaces.enter(namespace)
+
+    def run(self, namespace: str, command: str | list[str], *, timeout: float = 30.0) -> Ran:
+        """Run a command in a namespace and return what it printed. Same as: ip netns exec NAMESPACE COMMAND"""
+        return run(namespace, command, timeout=timeout)
+
+    def ping(self, namespace: str, to: str, **options: Any) -> Any:
+        """Send an ICMP echo request from a namespace to a container, a bridge or an IP address, and return the Ping."""
+        from labkit import packets
+
+        known = {*self.topology.namespaces, *(bridge.name for bridge in self.topology.bridges)}
+        return packets.ping(namespace, self.ip(to) if to in known else to, **options)
+
+    def capture(self, *where: str, **options: Any) -> Any:
+        """Capture on namespaces or interfaces ("red", "red/eth0", "host/br0"), on all of the lab when none is named."""
+        from labkit import packets
+
+        return packets.capture(*(where or ("host", *self.namespaces)), **options)
+
+    def snapshot(self) -> Any:
+        """Return a Snapshot of the host and of the lab's containers."""
+        from labkit import state
+
+        return state.snapshot("host", *self.namespaces)
+
+    def down(self) -> None:
+        """Nothing of the lab is left. Once more is as good as once."""
+        _finish(self._take_down)
+        if _labs.get(self.name) is self:
+            del _labs[self.name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
+    def __repr__(self) -> str:
+        number = len(self.topology.containers)
+        text = f"Lab '{self.name}': {number} container{'' if number == 1 else 's'}"
+        return text if self._up else text + ", down"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        if not self._up:
+            return {"text/plain": repr(self)}
+        from labkit import see
+
+        snapshot = self.snapshot()
+        return {"text/plain": see.topology_text(snapshot), "image/svg+xml": see.topology_svg(snapshot)}
+
+    # Below: the work, in a thread of its own, which may end in any namespace.
+
+    def _build(self, cancelled: threading.Event) -> None:
+        self._add_namespaces(cancelled)
+        _enter_host()
+        sysctl.write(ipv6(self.topology).get("host", {}))
+        perform(_until(cancelled, self._plan()), self._session)
+        for container in self.topology.containers:
+            if container.sysctls:
+                self._set_sysctls(container)
+        self._up = True
+
+    def _add_namespaces(self, cancelled: threading.Event) -> None:
+        _allow_descriptors(self.name, 2 * len(self.topology.containers) + 256)
+        os.makedirs(namespaces.NETNS, exist_ok=True)
+        process = os.readlink("/proc/self")  # our PID as the mounted /proc tells it
+        wanted = ipv6(self.topology)
+        settings: dict[str, str] = {}
+        for name in self.topology.namespaces:
+            if cancelled.is_set():
+                return
+            libc.unshare(libc.CLONE_NEWNET)
+            opened = self._session.sockets[name] = netlink.Socket()
+            if not self._named:  # all new namespaces start alike: as copies of the computer's first
+                settings = sysctl.unlike_stated()
+                links = opened.dump(netlink.GETLINK, netlink.pack(netlink.LinkHeader()))
+                self._first_ifindex = max(record.header.ifindex for record in links) + 1
+            sysctl.write(settings)
+            sysctl.write(wanted.get(name, {}))
+            descriptor = self._session.descriptors[name] = opened.namespace()
+            _link_name(name, f"/proc/{process}/fd/{descriptor}")
+            self._named.append(name)
+            netlink.keep(name, os.fstat(descriptor).st_ino, opened)
+
+    def _plan(self) -> Iterator[Operation]:
+        first = self._first_ifindex
+        for name in alone(self.topology):
+            self._session.ifindexes[name, self.topology.container(name).interfaces[0].name] = first
+        return operations(self.topology, group=self._group, peer_ifindex=first)
+
+    def _set_sysctls(self, container: Container) -> None:
+        libc.setns(self._session.descriptors[container.name], libc.CLONE_NEWNET)
+        for key, value in container.sysctls.items():
+            try:
+                sysctl.write({key: value})
+            except OSError as error:
+                raise Refused(
+                    f"failed to set '{key}' in namespace '{container.name}': {cause(error.errno or 0)}",
+                    "sysctls there: sysctl -a",
+                    errno=error.errno or 0,
+                ) from error
+
+    def _take_down(self, _cancelled: threading.Event) -> None:
+        self._up = False
+        _enter_host()
+        if self._group:
+            perform([link.delete_group.plan(self._group)])
+            if "host" in ipv6(self.topology):
+                sysctl.write(dict.fromkeys(ipv6(self.topology)["host"], "1"))
+            self._group = 0
+        for name in self._named:
+            with suppress(OSError):
+                os.unlink(namespaces.path(name))
+            netlink.release(name)
+        for descriptor in self._session.descriptors.values():
+            os.close(descriptor)
+        for opened in self._session.sockets.values():
+            opened.close()
+        self._named.clear()
+        self._session = Session()
+
+
+def _finish(work: Callable[[threading.Event], None]) -> None:
+    """Do `work` in a thread of its own, to the end: Ctrl-C only asks it to stop, and is raised when it has."""
+    cancelled, ended = threading.Event(), threading.Event()
+    starting = threading.Lock()
+    begun = False
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        nonlocal begun
+        with starting:
+            begun = not cancelled.is_set()
+        try:
+            if begun:
+                work(cancelled)
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failed.append(error)
+        ended.set()
+
+    try:
+        threading.Thread(target=run, name="labkit").start()
+        ended.wait()
+    except BaseException:
+        cancelled.set()
+        with starting:
+            waiting = begun
+        while waiting and not ended.is_set():
+            with suppress(KeyboardInterrupt):
+                ended.wait()
+        raise
+    if failed:
+        raise failed[0]
+
+
+def _until(cancelled: threading.Event, plan: Iterable[Operation]) -> Iterator[Operation]:
+    for operation in plan:
+        if cancelled.is_set():
+            return
+        yield operation
+
+
+def _enter_host() -> None:
+    descriptor = namespaces.open_namespace("host")
+    try:
+        libc.setns(descriptor, libc.CLONE_NEWNET)
+    finally:
+        os.close(descriptor)
+
+
+def _link_name(name: str, target: str) -> None:
+    where = namespaces.path(name)
+    try:
+        if os.path.islink(where) and not os.path.exists(where):
+            os.unlink(where)  # of a process that has ended
+        os.symlink(target, where)
+    except FileExistsError as error:
+        raise Duplicate(
+            f"failed to add namespace '{name}': it exists already", f"delete it first: ip netns delete {name}"
+        ) from error
+    except OSError as error:
+        raise Refused(
+            f"failed to add namespace '{name}': {cause(error.errno or 0)}",
+            f"its name is a file in {namespaces.NETNS}",
+            errno=error.errno or 0,
+        ) from error
+
+
+def _allow_descriptors(name: str, wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise Unavailable(
+            f"failed to build lab '{name}': it needs {wanted} file descriptors, and this computer allows {hard}",
+            "raise the hard limit (ulimit -Hn), or build fewer containers",
+        )
+    if wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _free_group() -> int:
+    taken = {lab._group for lab in _labs.values()}
+    return next(group for group in range(_FIRST_GROUP, _FIRST_GROUP + len(taken) + 1) if group not in taken)
+
+
+def _nothing(name: str, thing: str, verb: str) -> NotFound:
+    return NotFound(f"failed to {verb} '{name}': it has no {thing}", "the topology says which things have one")
+
+
+def _at_exit(process: int) -> None:
+    for lab in list(_labs.values()):
+        if os.getpid() == process:
+            lab._take_down(threading.Event())
+
+
+atexit.register(_at_exit, os.getpid())
