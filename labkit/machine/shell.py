@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "labkit shell [NAMESPACE] [--notebook NAME] [-- COMMAND...]"
     parser.description = (
         "Open a shell in a lab machine that is running: the one of an open notebook, or of a 'labkit run'. You are "
-        "root there, over a network of its own; sudo is not needed and does no harm. With NAMESPACE, the shell is inside "
-        "that network namespace. The shell ends when the lab machine ends."
+        "root there, over a network of its own; sudo is not needed and does no harm. With NAMESPACE, the shell "
+        "is inside that network namespace. The shell ends when the lab machine ends."
     )
     parser.epilog = "examples:  labkit shell     labkit shell red     labkit shell red -- tcpdump -ni eth0"
     parser.add_argument("namespace", nargs="?", default="host", metavar="NAMESPACE", help="a name from 'ip netns'")
