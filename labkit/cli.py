@@ -22,7 +22,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("lab", "labkit.course", "open the course in JupyterLab"),
+    Command("lab", "labkit.server", "open the course in JupyterLab"),
     Command("course", "labkit.course", "reset or update your copy of the course"),
     Command("run", "labkit.machine.run", "run a command in a fresh lab machine"),
     Command("shell", "labkit.machine.shell", "open a shell in the lab machine of a running notebook"),

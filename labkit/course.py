@@ -1,0 +1,247 @@
+"""Whose is this file: the course's or the learner's? `labkit course` looks after the working copy.
+
+Lessons are done in a copy of notebooks/ and exercises/ that git ignores. `.labkit/manifest.json` in it remembers what
+was delivered. A file that the learner has not written in follows the course's new version; one that they have is
+kept, and the new version is offered. What `update NAME` and `reset NAME` replace is first put into kept/DATE/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+from typing import NamedTuple
+
+from labkit.errors import NotFound, Unavailable, WrongUse
+
+__all__ = ["File", "add_arguments", "default_folder", "files", "main", "refresh", "replace"]
+
+PARTS = ("notebooks", "exercises")
+SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MANIFEST = os.path.join(".labkit", "manifest.json")
+
+STATES = {
+    "shipped": "as shipped",
+    "new": "not here yet",
+    "old": "a new version comes with the next `labkit lab`",
+    "yours": "yours: you wrote in it",
+    "offered": "yours, and a new version is waiting: labkit course update {name}",
+    "dropped": "yours, and no longer in the course",
+    "obsolete": "no longer in the course; goes with the next `labkit lab`",
+}
+
+
+class File(NamedTuple):
+    """A file of the course: its name as in "notebooks/00-your-lab-machine.ipynb", and one of STATES."""
+
+    name: str
+    state: str
+
+
+def default_folder() -> str:
+    """Return the working copy's place: course/ in the project, or ~/labkit-course where the project is another's."""
+    inside = os.path.join(SOURCE, "course")
+    writable = os.access(inside if os.path.isdir(inside) else SOURCE, os.W_OK)
+    return inside if writable else os.path.expanduser("~/labkit-course")
+
+
+def files(folder: str) -> list[File]:
+    """Return every file of the course and how the working copy in `folder` stands to it."""
+    delivered, shipped = _manifest(folder), _shipped()
+    found = []
+    for name in sorted({*shipped, *delivered}):
+        mine = _content(os.path.join(folder, name))
+        state = _state(mine, delivered.get(name), _content(os.path.join(SOURCE, name)) if name in shipped else None)
+        if state:
+            found.append(File(name, state))
+    return found
+
+
+def refresh(folder: str) -> list[File]:
+    """The working copy has every file of the course, and the new version of each that the learner did not write in.
+
+    Returns what was done, as the files' states before. Raises Unavailable when the folder cannot be written."""
+    done = [file for file in files(folder) if file.state in ("new", "old", "obsolete")]
+    try:
+        for name, state in done:
+            if state == "obsolete":
+                os.unlink(os.path.join(folder, name))
+            else:
+                _copy(os.path.join(SOURCE, name), os.path.join(folder, name))
+        _remember(folder, [file.name for file in files(folder) if file.state == "shipped"])
+    except OSError as error:
+        hint = "it belongs to somebody else, or the disk is full; another place: labkit lab --dir ~/labkit-course"
+        raise Unavailable(f"failed to write the course into '{folder}': {error.strerror}", hint) from error
+    return done
+
+
+def replace(folder: str, names: list[str]) -> str | None:
+    """Each file in `names` is the course's own version again. Returns the folder that keeps what was there, if any."""
+    kept = os.path.join(folder, "kept", time.strftime("%Y-%m-%d-%H%M%S"))
+    shipped, keeps = _shipped(), False
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.exists(path) and _bytes(path) != _bytes(os.path.join(SOURCE, name)):
+            _copy(path, os.path.join(kept, name))
+            keeps = True
+        if name in shipped:
+            _copy(os.path.join(SOURCE, name), path)
+    _remember(folder, names)
+    return kept if keeps else None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what `labkit course` understands."""
+    parser.description = (
+        "You do the course in a copy of your own. These commands show what you changed in it, and bring the "
+        "course's own version back. Nothing that you wrote is lost: what is replaced goes into the folder kept/."
+    )
+    parser.add_argument("--dir", metavar="FOLDER", help="your copy of the course (default: the one of `labkit lab`)")
+    actions = parser.add_subparsers(dest="action", metavar="status | update | reset")
+    actions.add_parser("status", help="show which files are yours, and which have a new version waiting")
+    update = actions.add_parser("update", help="take new versions: of what you did not change, or of NAME")
+    update.add_argument("names", nargs="*", metavar="NAME", help="a file, a folder, or a number such as 01")
+    reset = actions.add_parser("reset", help="start over: bring NAME back as the course ships it")
+    reset.add_argument("names", nargs="*", metavar="NAME", help="a file, a folder, or a number such as 01")
+    reset.add_argument("--all", action="store_true", help="the whole course")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Carry out `labkit course`; return the exit status."""
+    folder = os.path.abspath(arguments.dir or default_folder())
+    if not os.path.isdir(folder):
+        raise NotFound(f"failed to find your copy of the course in '{folder}'", "`labkit lab` makes it")
+    if arguments.action == "reset":
+        if not arguments.names and not arguments.all:
+            raise WrongUse("failed to reset: of what?", "labkit course reset 01, for example, or --all")
+        return _bring_back(folder, sorted(_shipped()) if arguments.all else _matching(arguments.names))
+    if arguments.action == "update" and arguments.names:
+        return _bring_back(folder, _matching(arguments.names))
+    if arguments.action == "update":
+        for name, state in refresh(folder):
+            print(f"{name}: {'removed' if state == 'obsolete' else 'the new version'}")
+    _print_status(folder)
+    return 0
+
+
+def _bring_back(folder: str, names: list[str]) -> int:
+    kept = replace(folder, names)
+    print(f"{len(names)} {'file is' if len(names) == 1 else 'files are'} as the course ships them.")
+    if kept:
+        print(f"What you had is in {kept}")
+    return 0
+
+
+def _print_status(folder: str) -> None:
+    found = files(folder)
+    print(f"Your copy of the course: {folder}")
+    for name, state in found:
+        if state != "shipped":
+            print(f"  {name}: {STATES[state].format(name=name)}")
+    print(f"  {sum(file.state == 'shipped' for file in found)} of {len(found)} files are as shipped")
+
+
+def _state(mine: str | None, delivered: str | None, shipped: str | None) -> str:
+    """Compare what is there, what was delivered, and what would be delivered now; None: no such file."""
+    if shipped is None:
+        return "" if mine is None else "obsolete" if mine == delivered else "dropped"
+    if mine is None:
+        return "new"
+    if mine == shipped:
+        return "shipped"
+    if mine == delivered:
+        return "old"
+    return "yours" if delivered == shipped else "offered"
+
+
+def _matching(wanted: list[str]) -> list[str]:
+    """Return the course's files that the learner means: by path, folder, number or last name."""
+    shipped, found = sorted(_shipped()), []
+    for word in wanted:
+        plain = word.strip("/").removesuffix(".ipynb")
+        hits = [name for name in shipped if _means(plain, name)]
+        if not hits:
+            there = ", ".join(os.path.basename(name).removesuffix(".ipynb") for name in shipped)
+            raise NotFound(f"failed to find '{word}' in the course", f"there is: {there}")
+        found += hits
+    return sorted(set(found))
+
+
+def _means(plain: str, name: str) -> bool:
+    whole = name.removesuffix(".ipynb")
+    parts = whole.split("/")[1:]
+    by_number = plain.isdigit() and any(part.startswith(f"{plain}-") for part in parts)
+    return by_number or plain in parts or f"{whole}/".startswith(f"{plain}/")
+
+
+def _shipped() -> set[str]:
+    """Return the names of the files that the course ships."""
+    found: set[str] = set()
+    for part in PARTS:
+        for folder, folders, names in os.walk(os.path.join(SOURCE, part)):
+            folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+            relative = os.path.relpath(folder, SOURCE)
+            found.update(os.path.join(relative, name) for name in names if not name.startswith("."))
+    return found
+
+
+def _content(path: str) -> str | None:
+    """Return a fingerprint of what somebody wrote: of a notebook the cells, without what running them left in it."""
+    try:
+        data = _bytes(path)
+    except FileNotFoundError:
+        return None
+    if path.endswith(".ipynb"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            cells = [[cell["cell_type"], "".join(cell["source"])] for cell in json.loads(data)["cells"]]
+            data = json.dumps(cells).encode()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _manifest(folder: str) -> dict[str, str]:
+    try:
+        with open(os.path.join(folder, MANIFEST), encoding="utf-8") as file:
+            return dict(json.load(file)["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _remember(folder: str, names: list[str]) -> None:
+    """The manifest says that the present version of `names` was delivered; what is gone from disk is forgotten."""
+    known = {name: content for name, content in _manifest(folder).items() if os.path.exists(os.path.join(folder, name))}
+    for name in names:
+        if content := _content(os.path.join(SOURCE, name)):
+            known[name] = content
+    text = json.dumps({"files": dict(sorted(known.items()))}, indent=1)
+    _write(os.path.join(folder, MANIFEST), f"{text}\n".encode())
+
+
+def _copy(source: str, target: str) -> None:
+    _write(target, _bytes(source))
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _write(path: str, data: bytes) -> None:
+    """`path` holds `data`, or what it held before: never a part of it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(prefix=".labkit-", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(draft, stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644)
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+        raise

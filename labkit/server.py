@@ -1,0 +1,128 @@
+"""How does a learner get in? `labkit lab` opens JupyterLab on the working copy of the course.
+
+The server listens on 127.0.0.1 and asks for a token; its settings and its state live in the working copy, so that
+nothing in the user's own Jupyter folders is read or changed; and it looks for no news, no updates, no extensions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import os
+import sys
+import urllib.request
+import webbrowser
+from typing import NoReturn
+
+from labkit import course
+
+__all__ = ["add_arguments", "main"]
+
+FIRST = "notebooks/00-your-lab-machine.ipynb"
+STATE = os.path.join(".labkit", "jupyter")
+OVERRIDES = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+PAGE = {"buildCheck": False, "buildAvailable": False}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what `labkit lab` understands."""
+    parser.description = (
+        "Open the course in JupyterLab. You work in a copy of your own; new versions of what you have not written in "
+        "come by themselves, and what you wrote stays. Ctrl-C ends it, and every lab machine with it."
+    )
+    parser.add_argument(
+        "--port", type=int, default=8888, help="the port on 127.0.0.1 (default: 8888, or the next free)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
+    parser.add_argument("--dir", metavar="FOLDER", help="your copy of the course (default: course/ in the project)")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Bring the working copy up to date, then become JupyterLab; return 0 when one runs there already."""
+    folder = os.path.abspath(os.path.expanduser(arguments.dir or course.default_folder()))
+    begun = os.path.isdir(os.path.join(folder, STATE))
+    for name, state in course.refresh(folder):
+        if begun:
+            print(f"labkit: {name}: {'removed' if state == 'obsolete' else 'the new version'}")
+    for name, state in course.files(folder):
+        if state == "offered":
+            print(f"labkit: {name}: {course.STATES[state].format(name=name)}")
+    if url := running(folder):
+        print(f"JupyterLab runs on this copy already:\n\n    {url}\n")
+        if _has_display() and not arguments.no_browser:
+            webbrowser.open(url)
+        return 0
+    _write_settings(folder)
+    print(f"labkit: opening {folder} (Ctrl-C ends it)", flush=True)
+    _become(_command(arguments, folder, first=not begun), folder)
+
+
+def running(folder: str) -> str | None:
+    """Return the address, token included, of a JupyterLab that answers on this working copy."""
+    for path in glob.glob(os.path.join(folder, STATE, "data", "runtime", "jpserver-*.json")):
+        try:
+            with open(path, encoding="utf-8") as file:
+                known = json.load(file)
+            os.kill(known["pid"], 0)
+            with urllib.request.urlopen(f"{known['url']}api?token={known['token']}", timeout=2):  # noqa: S310
+                return f"{known['url']}lab?token={known['token']}"
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
+
+
+def _become(command: list[str], folder: str) -> NoReturn:
+    """Jupyter is this process from now on, and gets the signals itself."""
+    os.chdir(folder)
+    os.execve(command[0], command, os.environ | _environment(folder))  # noqa: S606
+
+
+def _command(arguments: argparse.Namespace, folder: str, *, first: bool) -> list[str]:
+    start = f"/lab/tree/{FIRST}" if first and os.path.exists(os.path.join(folder, FIRST)) else "/lab"
+    options: dict[str, object] = {
+        "ServerApp.root_dir": folder,
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": arguments.port,
+        "ServerApp.open_browser": _has_display() and not arguments.no_browser,
+        "ServerApp.allow_root": os.geteuid() == 0,
+        "ServerApp.answer_yes": True,
+        "Application.log_level": "WARN",
+        "LabApp.default_url": start,
+        "LabApp.news_url": None,
+        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+        "LabApp.extension_manager": "readonly",
+        "LabApp.app_settings_dir": os.path.join(folder, STATE, "settings"),
+        "KernelSpecManager.ensure_native_kernel": False,
+        "MultiKernelManager.default_kernel_name": "labkit",
+    }
+    kernels = [f"--KernelSpecManager.allowed_kernelspecs={name}" for name in ("labkit", "labkit-uml")]
+    return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items()), *kernels]
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Where Jupyter keeps its things, and where labkit's own commands find the learner's copy of the course."""
+    state = os.path.join(folder, STATE)
+    return {
+        "JUPYTER_CONFIG_DIR": os.path.join(state, "config"),
+        "JUPYTER_DATA_DIR": os.path.join(state, "data"),
+        "JUPYTER_RUNTIME_DIR": os.path.join(state, "data", "runtime"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "LABKIT_COURSE": folder,
+        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}",
+    }
+
+
+def _write_settings(folder: str) -> None:
+    for name, content in (("settings/overrides.json", OVERRIDES), ("settings/page_config.json", PAGE)):
+        path = os.path.join(folder, STATE, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+        os.replace(f"{path}.new", path)
+
+
+def _has_display() -> bool:
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
