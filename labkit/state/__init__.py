@@ -1,4 +1,4 @@
-"""What does the kernel say? A Snapshot is everything it says at one moment; a Difference is what came, went, changed."""
+"""What does the kernel say? A Snapshot is all of it at one moment; a Difference is what came, went and changed."""
 
 from labkit.state.difference import Change, Difference, difference
 from labkit.state.read import snapshot

@@ -180,9 +180,8 @@ def _links(was: NamespaceState, now: NamespaceState) -> Iterator[Change]:
     for name, link in old.items():
         if name not in new and name not in renamed:
             yield Change("-", was.name, "link", link.text, name)
-    for name, link in old.items():
-        if name in renamed:
-            yield Change("~", was.name, "link", f"{name} renamed {renamed[name]}", renamed[name])
+    for name, new_name in renamed.items():
+        yield Change("~", was.name, "link", f"{name} renamed {new_name}", new_name)
     origin = {new_name: old_name for old_name, new_name in renamed.items()}
     for name, link in new.items():
         before = old.get(origin.get(name, name))

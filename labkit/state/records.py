@@ -15,7 +15,22 @@ Value = str | int | bool
 
 # Appear by themselves in every new namespace once their module is loaded.
 FALLBACK_DEVICES = frozenset(
-    "tunl0 sit0 gre0 gretap0 erspan0 ip_vti0 ip6_vti0 ip6tnl0 ip6gre0 teql0 ifb0 ifb1 dummy0 bond0".split()
+    (
+        "tunl0",
+        "sit0",
+        "gre0",
+        "gretap0",
+        "erspan0",
+        "ip_vti0",
+        "ip6_vti0",
+        "ip6tnl0",
+        "ip6gre0",
+        "teql0",
+        "ifb0",
+        "ifb1",
+        "dummy0",
+        "bond0",
+    )
 )
 
 
@@ -43,6 +58,9 @@ class Details(Mapping[str, Value]):
         return repr(self._facts)
 
 
+NO_DETAILS = Details()
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """A link (interface, device). Same as a line of: ip -details link show
@@ -65,9 +83,9 @@ class Link:
     link_netnsid: int | None = None
     peer: tuple[str, str] | None = None
     group: int = 0
-    details: Details = Details()
-    port: Details = Details()
-    sysctls: Details = Details()
+    details: Details = NO_DETAILS
+    port: Details = NO_DETAILS
+    sysctls: Details = NO_DETAILS
 
     @property
     def is_up(self) -> bool:

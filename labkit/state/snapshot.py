@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from labkit.errors import NotFound
-from labkit.state.records import Address, Details, FdbEntry, Link, Neighbour, Record, Route, Rule
+from labkit.state.records import NO_DETAILS, Address, Details, FdbEntry, Link, Neighbour, Record, Route, Rule
 
 __all__ = ["NamespaceState", "Snapshot"]
 
@@ -40,7 +40,7 @@ class NamespaceState:
     neighbours: tuple[Neighbour, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
     rules: tuple[Rule, ...] = ()
-    sysctls: Details = Details()
+    sysctls: Details = NO_DETAILS
 
     def link(self, ifname: str) -> Link:
         """Return the link called `ifname`. Raises NotFound, naming those that exist."""

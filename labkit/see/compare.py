@@ -1,0 +1,97 @@
+"""Two pictures in one: what came is marked "+ added", what went "- removed", what is not the same "~" and how."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from labkit.see.picture import Box, Bridge, Cable, End, Note, Picture, Plug
+
+__all__ = ["compared"]
+
+LEGEND = "+ added    - removed    ~ changed"
+
+
+def compared(before: Picture, after: Picture, notes: dict[str, list[Note]] | None = None) -> Picture:
+    """Return the picture of `after` with what is different from `before` marked; `notes` are a box's further lines."""
+    old = {box.name: box for box in before.boxes}
+    new = {box.name: box for box in after.boxes}
+    told = notes or {}
+    boxes = [
+        replace(_box(old[name], new[name]), notes=tuple(told.get(name, ())))
+        if name in old and name in new
+        else _whole(new[name], "+", told.get(name, []))
+        if name in new
+        else _whole(old[name], "-", [])
+        for name in [*(box.name for box in before.boxes), *(name for name in new if name not in old)]
+    ]
+    return Picture(tuple(boxes), _cables(before, after), f"what changed in {after.title}", LEGEND)
+
+
+def _whole(box: Box, sign: str, notes: list[Note]) -> Box:
+    return replace(
+        box,
+        sign=sign,
+        plugs=tuple(replace(plug, sign=sign) for plug in box.plugs),
+        bridges=tuple(_bridge_signed(bridge, sign) for bridge in box.bridges),
+        notes=tuple(notes),
+    )
+
+
+def _bridge_signed(bridge: Bridge, sign: str) -> Bridge:
+    return Bridge(replace(bridge.plug, sign=sign), tuple(replace(port, sign=sign) for port in bridge.ports))
+
+
+def _box(was: Box, now: Box) -> Box:
+    old = {plug.name: plug for plug in was.every_plug()}
+    place = {port.name: bridge.plug.name for bridge in was.bridges for port in bridge.ports}
+    new_place = {port.name: bridge.plug.name for bridge in now.bridges for port in bridge.ports}
+    here = {plug.name for plug in now.every_plug()}
+
+    def mark(plug: Plug) -> Plug:
+        before = old.get(plug.name)
+        if before is None:
+            return replace(plug, sign="+")
+        moved = (place.get(plug.name), new_place.get(plug.name))
+        return _plug(before, plug, moved)
+
+    bridges = [Bridge(mark(bridge.plug), tuple(mark(port) for port in bridge.ports)) for bridge in now.bridges]
+    names = {bridge.plug.name: index for index, bridge in enumerate(bridges)}
+    plugs = [mark(plug) for plug in now.plugs]
+    for bridge in was.bridges:
+        gone = tuple(replace(port, sign="-") for port in bridge.ports if port.name not in here)
+        if bridge.plug.name in names:
+            kept = bridges[names[bridge.plug.name]]
+            bridges[names[bridge.plug.name]] = replace(kept, ports=(*kept.ports, *gone))
+        else:
+            bridges.append(Bridge(replace(bridge.plug, sign="-"), gone))
+    plugs += [replace(plug, sign="-") for plug in was.plugs if plug.name not in here]
+    return replace(now, plugs=tuple(plugs), bridges=tuple(bridges))
+
+
+def _plug(was: Plug, now: Plug, bridges: tuple[str | None, str | None]) -> Plug:
+    notes: list[Note] = [("-", address) for address in was.addresses if address not in now.addresses]
+    notes += [("+", address) for address in now.addresses if address not in was.addresses]
+    if was.state != now.state and "planned" not in (was.state, now.state):
+        notes.append(("~", f"{was.state} → {now.state}"))
+    if was.mac != now.mac:
+        notes.append(("~", f"MAC was {was.mac}"))
+    if was.mtu != now.mtu:
+        notes.append(("~", f"mtu {was.mtu} → {now.mtu}"))
+    if bridges[0] != bridges[1]:
+        notes.append(("~", f"master {bridges[0] or 'none'} → {bridges[1] or 'none'}"))
+    notes += [("-", fact) for fact in was.facts if fact not in now.facts]
+    notes += [("+", fact) for fact in now.facts if fact not in was.facts]
+    addresses = tuple(address for address in now.addresses if address in was.addresses)
+    facts = tuple(fact for fact in now.facts if fact in was.facts)
+    return replace(now, addresses=addresses, facts=facts, sign="~" if notes else "", notes=tuple(notes))
+
+
+def _cables(before: Picture, after: Picture) -> tuple[Cable, ...]:
+    def key(cable: Cable) -> frozenset[End]:
+        return frozenset(cable.ends)
+
+    old, new = {key(cable): cable for cable in before.cables}, {key(cable): cable for cable in after.cables}
+    taken = {end for ends in new for end in ends}
+    marked = [cable if ends in old else replace(cable, sign="+") for ends, cable in new.items()]
+    gone = [cable for ends, cable in old.items() if ends not in new and not (ends & taken)]
+    return (*marked, *(replace(cable, sign="-") for cable in gone))

@@ -1,0 +1,120 @@
+"""What a notebook shows: text and SVG of whatever it is given."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from labkit.lab.topology import Topology
+from labkit.see import frames
+from labkit.see.compare import compared
+from labkit.see.fold import folded
+from labkit.see.from_snapshot import picture_of_snapshot
+from labkit.see.from_topology import picture_of_topology
+from labkit.see.layout import layout_of
+from labkit.see.picture import Note, Picture
+from labkit.see.svg import svg_of
+from labkit.see.text import text_of
+from labkit.state.difference import Difference
+from labkit.state.snapshot import Snapshot
+
+__all__ = [
+    "Shown",
+    "capture",
+    "capture_svg",
+    "capture_text",
+    "difference",
+    "mimebundle",
+    "picture_of",
+    "topology",
+    "topology_svg",
+    "topology_text",
+]
+
+Drawable = Topology | Snapshot | Difference | Picture
+_IN_THE_PICTURE = ("namespace", "link", "address")
+
+
+class Shown:
+    """Something to look at: a notebook draws it, a terminal prints it. `.text` and `.svg` are what they show."""
+
+    def __init__(self, text: str, svg: str) -> None:
+        self.text = text
+        self.svg = svg
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def save(self, path: str) -> None:
+        """Write the SVG to a file."""
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self.svg)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/plain": self.text, "image/svg+xml": self.svg}
+
+
+def picture_of(x: Drawable) -> Picture:
+    """Return the picture of a Topology (as it would be), a Snapshot (as it was) or a Difference (marked)."""
+    if isinstance(x, Picture):
+        return x
+    if isinstance(x, Topology):
+        return picture_of_topology(x)
+    if isinstance(x, Difference):
+        notes: defaultdict[str, list[Note]] = defaultdict(list)
+        for change in x:
+            if change.what not in _IN_THE_PICTURE:
+                notes[change.namespace].append((change.sign, f"{change.what} {change.text}"))
+        return compared(picture_of_snapshot(x.before), picture_of_snapshot(x.after), notes)
+    return picture_of_snapshot(x)
+
+
+def topology_text(x: Drawable) -> str:
+    """Return what is there in nested plain text: namespaces, their interfaces, bridges with ports, cables, routes."""
+    return text_of(folded(picture_of(x)))
+
+
+def topology_svg(x: Drawable) -> str:
+    """Return the picture as one SVG, the same for the same data."""
+    picture = folded(picture_of(x))
+    return svg_of(layout_of(picture), text_of(picture))
+
+
+def topology(x: Drawable) -> Shown:
+    """Show a Topology or a Snapshot as a picture."""
+    return Shown(topology_text(x), topology_svg(x))
+
+
+def difference(before: Difference | Topology | Snapshot, after: Topology | Snapshot | None = None) -> Shown:
+    """Show a Difference, or two things to compare (a Topology and the Snapshot of what became of it), as one picture."""
+    if after is not None:
+        return topology(compared(picture_of(before), picture_of(after)))
+    if isinstance(before, Difference):
+        return Shown(repr(before), topology_svg(before))
+    raise TypeError("give a Difference, or two things to compare")
+
+
+def capture_text(c: Any) -> str:
+    """Return a capture as a table: number, where, direction, what."""
+    return frames.text_table(c)
+
+
+def capture_svg(c: Any) -> str:
+    """Return a capture as a picture: the table, and who sent what to whom."""
+    return frames.svg_table(c)
+
+
+def capture(c: Any) -> Shown:
+    """Show a capture as a table."""
+    return Shown(capture_text(c), capture_svg(c))
+
+
+def mimebundle(x: Any) -> dict[str, str]:
+    """Return what `_repr_mimebundle_` of a Snapshot, Difference, Topology or Capture returns."""
+    if isinstance(x, Topology | Picture):
+        text, svg = topology_text(x), topology_svg(x)
+    elif isinstance(x, Snapshot | Difference):
+        text, svg = repr(x), topology_svg(x)
+    else:
+        text, svg = capture_text(x), capture_svg(x)
+    return {"text/plain": text, "image/svg+xml": svg}

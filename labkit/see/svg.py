@@ -1,0 +1,164 @@
+"""A layout as SVG: static, small, nothing fetched, light and dark."""
+
+from __future__ import annotations
+
+import hashlib
+from html import escape
+
+from labkit.see.layout import CHARACTER, LINE, PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row
+from labkit.see.picture import SIGNS, Cable
+
+__all__ = ["document", "svg_of"]
+
+STYLE = """
+.lk{--bg:#fff;--ink:#1f2328;--soft:#59636e;--line:#8c959f;--box:#f6f8fa;--edge:#d1d9e0;--sw:#e6f0ff;--swe:#6ea2e8;\
+--addr:#0550ae;--bad:#bc4c00;--add:#116329;--rem:#a40e26;--chg:#7d4e00;--cable:#57606a}
+@media(prefers-color-scheme:dark){.lk{--bg:#0d1117;--ink:#e6edf3;--soft:#9da7b3;--line:#6e7681;--box:#161b22;\
+--edge:#3d444d;--sw:#10233f;--swe:#3b6cb0;--addr:#79c0ff;--bad:#ffa657;--add:#56d364;--rem:#ff7b72;--chg:#e3b341;\
+--cable:#8b949e}}
+.lk text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:var(--ink)}
+.lk .t{font:600 14px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+.lk .s{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:var(--soft)}
+.lk .name{font-weight:700}.lk .address{fill:var(--addr)}.lk .mac,.lk .fact,.lk .route,.lk .kind{fill:var(--soft)}
+.lk .down{fill:var(--bad);font-weight:700}
+.lk .added{fill:var(--add);font-weight:700}.lk .removed{fill:var(--rem);font-weight:700}\
+.lk .changed{fill:var(--chg);font-weight:700}
+.lk .bg{fill:var(--bg)}.lk .box{fill:var(--box);stroke:var(--edge);stroke-width:1.5}
+.lk .bridge{fill:var(--sw);stroke:var(--swe);stroke-width:1.5}
+.lk .cable{fill:none;stroke:var(--cable);stroke-width:2}.lk .dot{fill:var(--bg);stroke:var(--cable);stroke-width:2}
+.lk .off{stroke:var(--bad);stroke-dasharray:6 5}.lk .plan{stroke-dasharray:1 4;stroke-linecap:round}
+.lk .is-added{stroke:var(--add);stroke-width:2.5}.lk .is-removed{stroke:var(--rem);stroke-dasharray:3 4;stroke-width:2}
+.lk .is-changed{stroke:var(--chg);stroke-width:2.5}
+.lk .label{fill:var(--bg)}.lk .stripe{fill:var(--box)}.lk .in{fill:var(--add)}.lk .out{fill:var(--addr)}
+""".strip()
+
+_MARKS = {"+": "is-added", "-": "is-removed", "~": "is-changed"}
+
+
+def document(width: float, height: float, title: str, description: str, parts: list[str]) -> str:
+    """Return a whole SVG: role, title and description for those who do not see it, style, background, parts."""
+    body = "\n".join(parts)
+    ident = "lk" + hashlib.sha256((title + description + body).encode()).hexdigest()[:8]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="lk" role="img" aria-labelledby="{ident}-t {ident}-d" '
+        f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'style="max-width:100%;height:auto">\n'
+        f'<title id="{ident}-t">{escape(title)}</title>\n<desc id="{ident}-d">{escape(description)}</desc>\n'
+        f"<style>{STYLE}</style>\n"
+        f'<rect class="bg" width="{width:.0f}" height="{height:.0f}" rx="10"/>\n{body}\n</svg>'
+    )
+
+
+def svg_of(layout: Layout, description: str) -> str:
+    """Return the layout as one SVG."""
+    picture = layout.picture
+    parts = [text(20, 30, "s", picture.caption)] if picture.caption else []
+    parts += [part for box in layout.boxes for part in _box(box)]
+    for cable, one, other in layout.cables:
+        parts += _cable(picture.cable_state(cable), cable, one, other)
+    parts += [_dot(row) for box in layout.boxes for row in box.every_row() if row.side]
+    return document(layout.width, layout.height, picture.title, description, parts)
+
+
+def text(x: float, y: float, kind: str, content: str, anchor: str = "") -> str:
+    """Return one line of text; `y` is its baseline."""
+    anchored = f' text-anchor="{anchor}"' if anchor else ""
+    return f'<text x="{x:g}" y="{y:g}" class="{kind}"{anchored}>{escape(content)}</text>'
+
+
+def _box(placed: PlacedBox) -> list[str]:
+    box = placed.box
+    kind = " ".join(filter(None, ["box", _MARKS.get(box.sign, "")]))
+    parts = [f'<g data-namespace="{escape(box.name)}">', _rectangle(placed, kind, 8)]
+    parts.append(text(placed.x + PAD, placed.y + TITLE - 5, "t", box.name))
+    right = placed.x + placed.width - PAD
+    if box.sign:
+        parts.append(text(right, placed.y + TITLE - 5, SIGNS[box.sign], f"{box.sign} {SIGNS[box.sign]}", "end"))
+    elif box.facts:
+        parts.append(text(right, placed.y + TITLE - 5, "s", ", ".join(box.facts), "end"))
+    for bridge in placed.bridges:
+        parts += _bridge(bridge)
+    for row in placed.rows:
+        inset = PAD if row.side != "right" else placed.width - PAD
+        parts += _row(row, placed.x + inset, "end" if row.side == "right" else "")
+    y = placed.y + placed.height - len(placed.footer) * LINE - 2
+    for kind, line in placed.footer:
+        parts.append(text(placed.x + PAD, y + 5, kind, line))
+        y += LINE
+    return [*parts, "</g>"]
+
+
+def _bridge(placed: PlacedBridge) -> list[str]:
+    kind = " ".join(filter(None, ["bridge", _MARKS.get(placed.bridge.plug.sign, "")]))
+    parts = [f'<g data-interface="{escape(placed.bridge.plug.name)}">', _rectangle(placed, kind, 6)]
+    left = any(row.side == "left" for row in placed.rows)
+    wide = max((CHARACTER * len(line) for row in placed.rows if row.side == "left" for _, line in row.lines), default=0)
+    x = placed.x + PAD + (wide + PAD + 14 if left else 0)
+    y = placed.y + PAD + LINE / 2 + 4
+    for kind, line in placed.lines:
+        parts.append(text(x, y, kind, line))
+        y += LINE
+    for row in placed.rows:
+        at = placed.x + (PAD if row.side == "left" else placed.width - PAD)
+        parts += _row(row, at, "" if row.side == "left" else "end")
+    return [*parts, "</g>"]
+
+
+def _row(row: Row, x: float, anchor: str) -> list[str]:
+    parts = [f'<g data-interface="{escape(row.plug.name)}">']
+    y = row.y + 4
+    lines = list(row.lines)
+    if len(lines) > 1 and lines[1][0] == "address":
+        anchored = f' text-anchor="{anchor}"' if anchor else ""
+        parts.append(
+            f'<text x="{x:g}" y="{y:g}"{anchored}><tspan class="name">{escape(lines[0][1])}</tspan>'
+            f'<tspan class="address" dx="{2 * CHARACTER:g}">{escape(lines[1][1])}</tspan></text>'
+        )
+        lines = lines[2:]
+        y += LINE
+    for kind, line in lines:
+        parts.append(text(x, y, kind, line, anchor))
+        y += LINE
+    return [*parts, "</g>"]
+
+
+def _rectangle(placed: PlacedBox | PlacedBridge, kind: str, radius: int) -> str:
+    return (
+        f'<rect class="{kind}" x="{placed.x:g}" y="{placed.y:g}" width="{placed.width:g}" '
+        f'height="{placed.height:g}" rx="{radius}"/>'
+    )
+
+
+def _dot(row: Row) -> str:
+    kind = " ".join(filter(None, ["dot", _MARKS.get(row.plug.sign, "")]))
+    return f'<circle class="{kind}" cx="{row.x:g}" cy="{row.y:g}" r="4.5"/>'
+
+
+def _cable(state: str, cable: Cable, one: Row, other: Row) -> list[str]:
+    ends = " ".join(f"{box}/{plug}" for box, plug in cable.ends)
+    kind = " ".join(
+        filter(None, ["cable", {"up": "", "planned": "plan"}.get(state, "off"), _MARKS.get(cable.sign, "")])
+    )
+    first, last = sorted((one, other), key=lambda row: row.x)
+    if first.side == last.side:  # both in one column: a loop beside it
+        reach = 34.0 if first.side == "right" else -34.0
+        far = max(first.x, last.x) + reach
+        path = f"M{first.x:g} {first.y:g}C{far:g} {first.y:g} {far:g} {last.y:g} {last.x:g} {last.y:g}"
+        middle = far - reach / 4, (first.y + last.y) / 2
+    elif first.y == last.y:
+        path = f"M{first.x:g} {first.y:g}H{last.x:g}"
+        middle = (first.x + last.x) / 2, first.y
+    else:
+        bend = (first.x + last.x) / 2
+        path = f"M{first.x:g} {first.y:g}C{bend:g} {first.y:g} {bend:g} {last.y:g} {last.x:g} {last.y:g}"
+        middle = bend, (first.y + last.y) / 2
+    parts = [f'<path class="{kind}" d="{path}" data-ends="{escape(ends)}"/>']
+    words = [f"{cable.sign} {SIGNS[cable.sign]}"] if cable.sign else []
+    words += [state] if state in ("down", "no carrier") else []
+    if words:
+        label = ", ".join(words)
+        wide = CHARACTER * len(label) + 8
+        x, y = middle
+        parts.append(f'<rect class="label" x="{x - wide / 2:g}" y="{y - 9:g}" width="{wide:g}" height="18" rx="4"/>')
+        parts.append(text(x, y + 4, SIGNS.get(cable.sign, "down"), label, "middle"))
+    return parts
