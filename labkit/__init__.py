@@ -22,7 +22,7 @@ _WHERE = {
     "labkit.packets": ("capture", "connect", "ping", "send", "serve"),
     "labkit.net.namespace": ("enter",),
     "labkit.needs": ("needs",),
-    "labkit.check": ("answer", "check_exercise"),
+    "labkit.grading.notebook": ("answer", "check_exercise"),
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names}
 

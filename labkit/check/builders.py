@@ -229,6 +229,8 @@ def _same(given: Any, truth: Any) -> bool:
         return given is truth
     if isinstance(truth, str) and isinstance(given, str):
         return given.strip().lower() == truth.strip().lower()
+    if isinstance(truth, (int, float)) and isinstance(given, str):
+        return given.strip() == str(truth)
     if isinstance(truth, (list, tuple, set, frozenset)) and isinstance(given, list):
         return sorted(map(_shown, given)) == sorted(map(_shown, truth))
     return bool(given == truth)

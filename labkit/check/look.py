@@ -62,8 +62,8 @@ class Look:
         return snapshot(*namespaces)
 
     def state(self, name: str) -> NamespaceState:
-        """Return the tables of one namespace. Raises NotFound."""
-        return self.snapshot(name)[name]
+        """Return the tables of one namespace, with the far ends of its veths. Raises NotFound."""
+        return self.snapshot()[name]
 
     def links(self, name: str) -> dict[str, Link]:
         """Return the links of a namespace by name. Raises NotFound."""

@@ -6,13 +6,12 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-from contextlib import suppress
 from typing import Any
 
 from labkit.check import Exercise, Result
 from labkit.errors import LabkitError, Unavailable
 from labkit.grading import exercises
+from labkit.grading.files import write_json
 from labkit.grading.report import Report
 from labkit.grading.submission import CELL_TIMEOUT
 
@@ -128,24 +127,6 @@ def summary(reports: list[Report], problem: str = "") -> dict[str, Any]:
         "problems": [problem] if problem else [],
         "notebooks": [report.json() for report in reports],
     }
-
-
-def write_json(path: str, data: object) -> None:
-    """Replace the file as a whole: a reader finds the old one or the new one. Raises OSError."""
-    folder = os.path.dirname(os.path.abspath(path))
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".labkit-")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
 
 
 def _read(path: str) -> Any:

@@ -47,6 +47,12 @@ class Report:
         return sum(result.max_points for result in self.results)
 
     @property
+    def headline(self) -> str:
+        """What it is and how many points: one line."""
+        name = self.exercise.title if self.exercise else self.exercise_id or self.path
+        return f"{name}: {self.score} of {self.max_score} points"
+
+    @property
     def status(self) -> int:
         """The exit status: 0 all points, 1 not all, 2 no check ran, 3 no lab machine here."""
         if self.cannot_run:
@@ -68,8 +74,7 @@ class Report:
 
     def text(self, title: bool = True) -> str:
         """Return the report as lines of text."""
-        name = self.exercise.title if self.exercise else self.exercise_id or self.path
-        lines = [f"{name}: {self.score} of {self.max_score} points"]
+        lines = [self.headline]
         if title and self.path:
             lines.insert(0, self.path)
         lines += [f"! {problem}" for problem in self.problems]
@@ -82,12 +87,10 @@ class Report:
         return "\n".join(lines)
 
     def html(self) -> str:
-        """Return the report as a table."""
+        """Return the report as a table, without its headline: in a notebook the cell's value follows and says it."""
         rows = "".join(self._row(result) for result in self.results)
-        name = self.exercise.title if self.exercise else self.exercise_id
         problems = "".join(f"<p>{_escaped(problem)}</p>" for problem in self.problems)
-        head = f"<p><b>{_escaped(name)}: {self.score} of {self.max_score} points</b></p>"
-        return f'<div class="labkit-report">{head}{problems}<table>{rows}</table></div>'
+        return f'<div class="labkit-report">{problems}<table>{rows}</table></div>'
 
     def hints(self, result: Result) -> Sequence[str]:
         """Return the hints of a failed check that it is time for."""
