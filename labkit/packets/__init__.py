@@ -5,5 +5,24 @@ from __future__ import annotations
 from labkit.packets.capturing import Capture, capture
 from labkit.packets.frames import Frame, Frames
 from labkit.packets.icmp import Ping, ping
+from labkit.packets.layer2 import arp_request, send
+from labkit.packets.pcap import read
+from labkit.packets.transport import Connection, Server, connect, reply_http, reply_source, serve
 
-__all__ = ["Capture", "Frame", "Frames", "Ping", "capture", "ping"]
+__all__ = [
+    "Capture",
+    "Connection",
+    "Frame",
+    "Frames",
+    "Ping",
+    "Server",
+    "arp_request",
+    "capture",
+    "connect",
+    "ping",
+    "read",
+    "reply_http",
+    "reply_source",
+    "send",
+    "serve",
+]

@@ -6,7 +6,9 @@ import socket
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
+from typing import Self
 
 from labkit.errors import LabkitError, NotFound, WrongUse
 from labkit.net.here import ensure_lab_machine
@@ -23,10 +25,10 @@ VERB = "capture on"
 
 def capture(
     *where: str,
-    filter: str = "",
+    filter: str = "",  # noqa: A002
     limit: int = 100_000,
-    bytes: int = 64 << 20,
-    snap: int = filters.SNAP,  # noqa: A002
+    bytes: int = 64 << 20,  # noqa: A002
+    snap: int = filters.SNAP,
 ) -> Capture:
     """Return a Capture of every frame, in both directions, on the links `where`, in one time order.
 
@@ -71,7 +73,7 @@ class Capture(Frames):
         """The equivalent shell commands, one for each place."""
         return "\n".join(_command(place, self.filter) for place in self.places)
 
-    def start(self) -> Capture:
+    def start(self) -> Self:
         """Begin. On return, every frame from now on is seen. Beginning again starts over, with no frames."""
         if self.running:
             raise WrongUse("failed to start the capture: it is running already", "stop it first: .stop()")
@@ -82,7 +84,7 @@ class Capture(Frames):
         sources: list[Source] = []
         try:
             for namespace, names in wanted.items():
-                sources.append(inside(namespace, lambda ns=namespace, ls=names: self._source(ns, ls)))
+                sources.append(inside(namespace, partial(self._source, namespace, names)))
                 self._inodes[namespace] = inode(namespace)
             recorder = Recorder(sources, self.limit, self.most)
         except BaseException:
@@ -111,7 +113,7 @@ class Capture(Frames):
         program = filters.for_kernel(self.filter, linktype=kind, snap=self.snap)
         return Source(namespace, indexes, next(iter(indexes)), program)
 
-    def stop(self) -> Capture:
+    def stop(self) -> Self:
         """End. All that arrived before is in, nothing that comes after. Stopping again changes nothing."""
         if self._recorder is not None and not self._final:
             self._recorder.stop()
@@ -174,7 +176,7 @@ class Capture(Frames):
                 return False
             time.sleep(0.002)
 
-    def __enter__(self) -> Capture:
+    def __enter__(self) -> Self:
         return self if self.running else self.start()
 
     def __exit__(

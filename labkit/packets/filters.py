@@ -32,8 +32,8 @@ _NAMES = {ETHERNET: "EN10MB", RAW: "RAW"}
 def compile_expression(
     expression: str, linktype: int = ETHERNET, snap: int = SNAP, live: bool = False
 ) -> tuple[Instruction, ...]:
-    """Return the program for `expression`, as `tcpdump -ddd` makes it. `live`: VLAN tags are looked for where the kernel
-    keeps them, beside the frame. Raises WrongUse, CommandNotInstalled."""
+    """Return the program for `expression`, as `tcpdump -ddd` makes it. `live`: VLAN tags are looked for where the
+    kernel keeps them, beside the frame. Raises WrongUse, CommandNotInstalled."""
     where = ["-i", "lo"] if live and re.search(r"\bvlan\b", expression) else []
     command = ["tcpdump", *where, "-y", _NAMES[linktype], "-s", str(snap), "-ddd", "--", expression]
     try:

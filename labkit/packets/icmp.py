@@ -13,6 +13,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, field
+from typing import Self
 
 from labkit.errors import NamespaceGone, NotFound, WrongUse, cause
 from labkit.net.here import ensure_lab_machine
@@ -278,7 +279,7 @@ class Probe:
         except OSError:
             return 0
 
-    def __enter__(self) -> Probe:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -286,7 +287,7 @@ class Probe:
 
 
 def checksum(data: bytes) -> bytes:
-    """Return the Internet checksum of `data`, two bytes (RFC 1071): the ones' complement of the ones' complement sum."""
+    """Return the Internet checksum of `data`, two bytes: the complement of the ones' complement sum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
     total = int.from_bytes(data, "big") % 0xFFFF

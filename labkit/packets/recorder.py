@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from labkit.errors import LabkitError
 from labkit.packets import links
 from labkit.packets.closing import close_elsewhere
 from labkit.packets.frames import Frame
@@ -75,7 +76,7 @@ class Source:
         return inside(self.namespace, lambda: Ring(self.program, blocks))
 
     def sockets(self) -> list[socket.socket]:
-        return [sock for sock in (self.plain, self.ring and self.ring.sock) if sock is not None]
+        return [sock for sock in (self.plain, self.ring.sock if self.ring else None) if sock is not None]
 
     def read(self, limit: int, most: int, room: bytearray) -> None:
         """Take everything that is ready, up to `limit` frames and `most` bytes; count what is beyond."""
@@ -95,8 +96,9 @@ class Source:
             self.count += 1
             self.bytes += len(record.data)
         if self.ring is not None:
-            for count, self.last_ns, block in self.ring.take():
-                if self.last_ns < self.switched_ns:
+            for count, last_ns, block in self.ring.take():
+                self.last_ns = last_ns
+                if last_ns < self.switched_ns:
                     continue
                 if self.count >= limit or self.bytes >= most:
                     self.beyond += count
@@ -221,7 +223,7 @@ class Recorder:
                 return
             try:
                 ring = source.make_ring(blocks)
-            except Exception:  # noqa: BLE001 - without a ring the plain socket goes on; a dead namespace is told at the end
+            except (LabkitError, OSError):  # the plain socket goes on; a dead namespace is told at the end
                 continue
             try:
                 ring.map()

@@ -1,8 +1,8 @@
 """How are frames taken from a busy link without losing any?
 
-A ring (TPACKET_V3) is memory shared with the kernel: it fills blocks while nobody looks, and a reader copies whole blocks
-and parses them later. Making one takes the kernel about 8 ms, so a capture begins on a plain packet socket, which is
-ready in 0.1 ms, and moves to the ring when that is there (recorder.py).
+A ring (TPACKET_V3) is memory shared with the kernel: it fills blocks while nobody looks, and a reader copies whole
+blocks and parses them later. Making one takes the kernel about 8 ms, so a capture begins on a plain packet socket,
+which is ready in 0.1 ms, and moves to the ring when that is there (recorder.py).
 Source: packet(7), kernel documentation networking/packet_mmap.
 """
 
@@ -161,26 +161,9 @@ def records(block: bytes) -> Iterator[Record]:
     _, count, offset, *_ = _BLOCK_HEADER.unpack_from(block)
     unpack = _FRAME_HEADER.unpack_from
     for _ in range(count):
-        (
-            following,
-            seconds,
-            nanoseconds,
-            kept,
-            length,
-            status,
-            mac,
-            _,
-            _,
-            tci,
-            tpid,
-            _,
-            _,
-            _,
-            index,
-            hardware,
-            kind,
-            _,
-        ) = unpack(block, offset)
+        header = unpack(block, offset)
+        following, seconds, nanoseconds, kept, length, status, mac, _, _, tci, tpid, *_ = header
+        index, hardware, kind = header[14:17]
         start = offset + mac
         data = block[start : start + kept]
         if status & VLAN_VALID:
