@@ -216,14 +216,19 @@ class Socket:
         """Close the socket."""
         self._socket.close()
 
-    def send(self, requests: Sequence[Request]) -> list[Record]:
-        """Have the kernel carry out `requests` in order, 64 a send, and return what it tells in answer.
+    def send(self, requests: Sequence[Request]) -> None:
+        """Have the kernel carry out `requests` in order, 64 a send.
 
         Raises Refusal for the first that the kernel refused; those after it in the same send were still tried."""
         with self._lock:
-            answers: list[Record] = []
             for start in range(0, len(requests), _BATCH):
-                self._exchange(start, requests[start : start + _BATCH], answers)
+                self._exchange(start, requests[start : start + _BATCH], None)
+
+    def ask(self, request: Request) -> list[Record]:
+        """Return what the kernel answers to one request. Raises Refusal."""
+        with self._lock:
+            answers: list[Record] = []
+            self._exchange(0, [request], answers)
             return answers
 
     def dump(self, kind: int, body: bytes) -> list[Record]:
@@ -236,7 +241,7 @@ class Socket:
             return answers
 
     def _exchange(
-        self, start: int, batch: Sequence[Request], answers: list[Record], *, acknowledged: bool = True
+        self, start: int, batch: Sequence[Request], answers: list[Record] | None, *, acknowledged: bool = True
     ) -> bool:
         first, last = self._sequence + 1, self._sequence + len(batch)
         self._sequence = last & 0x7FFFFFFF
@@ -261,7 +266,8 @@ class Socket:
                     if code and refusal is None and code not in batch[number - first].success:
                         refusal = Refusal(start + number - first, code, _explanation(body, flags))
                 elif kind != _DONE:
-                    answers.append(_record(kind, body))
+                    if answers is not None:
+                        answers.append(_record(kind, body))
                     continue
                 if number == last:
                     if refusal:
@@ -346,7 +352,7 @@ def request(kind: int, body: bytes, *, namespace: str = "host") -> Record | None
     or GETNSID by descriptor; None where it has no such object. Raises NotFound, NamespaceGone, Refusal."""
     with socket_in(namespace) as opened:
         try:
-            answers = opened.send([Request(kind, REQUEST, body)])
+            answers = opened.ask(Request(kind, REQUEST, body))
         except Refusal as refusal:
             if refusal.errno in (errno.ENODEV, errno.ENOENT, errno.ESRCH):
                 return None

@@ -159,7 +159,7 @@ class Session:
     def _ask(self, operation: Operation, name: str) -> int:
         body = netlink.pack(netlink.LinkHeader()) + attribute(3, name.encode() + b"\0")  # IFLA_IFNAME
         try:
-            answer = self.socket(operation.namespace).send([Request(netlink.GETLINK, REQUEST, body)])
+            answer = self.socket(operation.namespace).ask(Request(netlink.GETLINK, REQUEST, body))
         except netlink.Refusal as refusal:
             raise NotFound(
                 f"failed to {operation.verb} '{operation.name}' in namespace '{operation.namespace}': no link '{name}'",
