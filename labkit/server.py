@@ -57,7 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     _write_settings(folder)
     print(f"labkit: opening {folder} (Ctrl-C ends it)", flush=True)
-    _become(_command(arguments, folder, first=not begun), folder)
+    return _become(_command(arguments, folder, first=not begun), folder)
 
 
 def running(folder: str) -> str | None:

@@ -1,0 +1,194 @@
+"""The learner's copy of the course: an update never takes anything away."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from labkit import course
+from labkit.cli import main
+from labkit.errors import NotFound, Unavailable
+
+LESSON = "notebooks/01-network-namespaces.ipynb"
+EXERCISE = "exercises/01-network-namespaces/find-the-door.ipynb"
+
+
+def notebook(*sources: str, output: str = "") -> str:
+    outputs = [{"name": "stdout", "output_type": "stream", "text": [output]}] if output else []
+    cells = [
+        {
+            "cell_type": "code",
+            "execution_count": 1 if output else None,
+            "metadata": {},
+            "outputs": outputs,
+            "source": source,
+        }
+        for source in sources
+    ]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    source = tmp_path / "project"
+    for name in (LESSON, EXERCISE):
+        path = source / name
+        path.parent.mkdir(parents=True)
+        path.write_text(notebook("1 + 1"))
+    (source / "notebooks" / "picture.svg").write_text("<svg/>")
+    monkeypatch.setattr(course, "SOURCE", str(source))
+    return source
+
+
+@pytest.fixture
+def copy(shipped: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "course"
+    course.refresh(str(folder))
+    return folder
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {file.name: file.state for file in course.files(str(folder)) if file.state != "shipped"}
+
+
+def test_a_first_copy_has_everything(shipped: Path, copy: Path) -> None:
+    for name in (LESSON, EXERCISE, "notebooks/picture.svg"):
+        assert (copy / name).read_bytes() == (shipped / name).read_bytes()
+    assert states(copy) == {}
+
+
+def test_a_second_refresh_does_nothing(copy: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.ipynb")}
+    assert course.refresh(str(copy)) == []
+    assert before == {path: path.stat().st_mtime_ns for path in copy.rglob("*.ipynb")}
+
+
+def test_a_lesson_that_was_only_run_follows_the_new_version(shipped: Path, copy: Path) -> None:
+    (copy / LESSON).write_text(notebook("1 + 1", output="2"))
+    assert states(copy) == {}
+    (shipped / LESSON).write_text(notebook("1 + 2"))
+    assert states(copy) == {LESSON: "old"}
+    course.refresh(str(copy))
+    assert (copy / LESSON).read_text() == notebook("1 + 2")
+
+
+def test_what_a_learner_wrote_is_kept_and_the_new_version_offered(shipped: Path, copy: Path) -> None:
+    (copy / LESSON).write_text(notebook("my answer"))
+    assert states(copy) == {LESSON: "yours"}
+    (shipped / LESSON).write_text(notebook("1 + 2"))
+    for _ in range(2):
+        course.refresh(str(copy))
+        assert (copy / LESSON).read_text() == notebook("my answer")
+        assert states(copy) == {LESSON: "offered"}
+
+
+def test_a_file_that_the_course_drops_goes_only_if_nobody_wrote_in_it(shipped: Path, copy: Path) -> None:
+    (copy / EXERCISE).write_text(notebook("my answer"))
+    (shipped / EXERCISE).unlink()
+    (shipped / LESSON).unlink()
+    course.refresh(str(copy))
+    assert not (copy / LESSON).exists()
+    assert (copy / EXERCISE).read_text() == notebook("my answer")
+
+
+def test_a_deleted_file_comes_back(shipped: Path, copy: Path) -> None:
+    (copy / LESSON).unlink()
+    course.refresh(str(copy))
+    assert (copy / LESSON).read_bytes() == (shipped / LESSON).read_bytes()
+
+
+def test_a_lost_manifest_loses_no_work(shipped: Path, copy: Path) -> None:
+    (copy / LESSON).write_text(notebook("my answer"))
+    (copy / course.MANIFEST).write_text("{ half")
+    course.refresh(str(copy))
+    assert (copy / LESSON).read_text() == notebook("my answer")
+    assert states(copy) == {LESSON: "offered"}
+
+
+def test_a_file_that_is_no_notebook_any_more_is_the_learners(copy: Path) -> None:
+    (copy / LESSON).write_text("not json")
+    course.refresh(str(copy))
+    assert states(copy) == {LESSON: "yours"}
+
+
+def test_reset_keeps_what_was_there(shipped: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copy / LESSON).write_text(notebook("my answer"))
+    assert main(["course", "--dir", str(copy), "reset", "01-network-namespaces"]) == 0
+    said = capsys.readouterr().out
+    kept = re.search(r"^What you had is in (.*)$", said, re.MULTILINE)
+    assert kept
+    assert (Path(kept[1]) / LESSON).read_text() == notebook("my answer")
+    assert (copy / LESSON).read_bytes() == (shipped / LESSON).read_bytes()
+    assert states(copy) == {}
+
+
+def test_reset_all_with_nothing_of_ones_own_keeps_nothing(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["course", "--dir", str(copy), "reset", "--all"]) == 0
+    assert capsys.readouterr().out == "3 files are as the course ships them.\n"
+    assert not (copy / "kept").exists()
+
+
+def test_update_of_a_name_takes_the_version_that_was_offered(shipped: Path, copy: Path) -> None:
+    (copy / LESSON).write_text(notebook("my answer"))
+    (shipped / LESSON).write_text(notebook("1 + 2"))
+    course.refresh(str(copy))
+    assert main(["course", "--dir", str(copy), "update", LESSON]) == 0
+    assert (copy / LESSON).read_text() == notebook("1 + 2")
+    assert len(list((copy / "kept").rglob("*.ipynb"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("01", [EXERCISE, LESSON]),
+        ("01-network-namespaces", [EXERCISE, LESSON]),
+        ("notebooks", [LESSON, "notebooks/picture.svg"]),
+        ("find-the-door", [EXERCISE]),
+        (LESSON, [LESSON]),
+        ("exercises/01-network-namespaces/", [EXERCISE]),
+    ],
+)
+def test_names_are_understood(shipped: Path, word: str, meant: list[str]) -> None:
+    assert course._matching([word]) == meant
+
+
+def test_a_name_that_is_not_there(copy: Path) -> None:
+    with pytest.raises(NotFound, match="failed to find '99' in the course\nthere is: find-the-door, "):
+        course.main(_arguments(copy, "reset", "99"))
+
+
+def test_no_copy_yet(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"failed to find your copy of the course in '.*'\n`labkit lab` makes it"):
+        course.main(_arguments(tmp_path / "none", "status"))
+
+
+@pytest.mark.as_user
+def test_a_copy_that_cannot_be_written(shipped: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    with pytest.raises(Unavailable, match=r"failed to write the course into '.*closed': Permission denied\n"):
+        course.refresh(str(folder))
+
+
+def test_a_crash_while_writing_leaves_the_old_file(copy: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shipped / LESSON).write_text(notebook("1 + 2"))
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="No space left on device"):
+        course.refresh(str(copy))
+    assert (copy / LESSON).read_text() == notebook("1 + 1")
+    assert [path.name for path in (copy / "notebooks").iterdir() if path.name.startswith(".")] == []
+
+
+def _arguments(folder: Path, *words: str):  # type: ignore[no-untyped-def]
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    course.add_arguments(parser)
+    return parser.parse_args(["--dir", str(folder), *words])
