@@ -1,0 +1,132 @@
+"""What is possible here? Found by doing it, in a child, inside a fresh lab machine; never by asking who you are."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+
+from labkit.errors import LabkitError
+from labkit.machine import launch, programs
+from labkit.machine.features import FEATURES, Feature
+
+__all__ = ["Answer", "Report", "probe"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Yes or no, one sentence, one remedy ("" where there is nothing to mend)."""
+
+    name: str
+    works: bool
+    sentence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Which kinds of lab machine this computer can run, and what the kernel in them can do."""
+
+    kinds: tuple[Answer, ...]
+    features: tuple[Answer, ...]
+
+
+def probe() -> Report:
+    """Try everything; takes about a second. Loads no module, and changes nothing of the computer."""
+    program = [sys.executable, "-m", "labkit.machine.probe"]
+    result = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        found = json.loads(result.stdout)
+    except ValueError:
+        found = {
+            "error": f"failed to start a lab machine: {result.stderr.strip()[-300:]}",
+            "hint": "please report this",
+        }
+    if "error" in found:
+        kind = Answer("namespaces", False, found["error"], found["hint"])
+        unknown = "not tried: there is no lab machine"
+        return Report((kind,), tuple(Answer(feature.name, False, unknown) for feature in FEATURES))
+    how = "as root" if os.geteuid() == 0 else "as an ordinary user, without privileges"
+    kind = Answer("namespaces", True, f"lab machines of the kernel's own namespaces start here, {how}")
+    return Report((kind,), tuple(Answer(**answer) for answer in found["features"]))
+
+
+def _try_all() -> int:
+    """In a fresh lab machine: print the answers as JSON."""
+    os.environ["PATH"] = f"{programs.REAL}:{os.environ['PATH']}"
+    code = _kernel_code()
+    print(json.dumps({"features": [_try(feature, code).__dict__ for feature in FEATURES]}))
+    return 0
+
+
+def _try(feature: Feature, code: set[str] | None) -> Answer:
+    lacking = code is not None and not code.issuperset(feature.code)
+    if lacking and os.path.exists("/proc/modules"):  # this kernel could load a module: no trial
+        return _missing(feature)
+    if shutil.which(feature.program) is None:
+        if lacking:
+            return _missing(feature)
+        remedy = f"sudo apt install {feature.package}"
+        return Answer(feature.name, False, f"{feature.purpose}: the program {feature.program} is not installed", remedy)
+    script = feature.trial.format(python=sys.executable) if "{python}" in feature.trial else feature.trial
+    try:
+        result = subprocess.run(
+            ["unshare", "--net", "sh", "-c", f"ip link set lo up && {script}"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Answer(feature.name, False, f"{feature.purpose}: the trial did not end", "please report this")
+    if result.returncode == 0:
+        return Answer(feature.name, True, feature.purpose)
+    if lacking:
+        return _missing(feature)
+    why = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+    remedy = "as root it may work: sudo labkit doctor" if os.environ.get("LABKIT_USER") else "nothing known"
+    return Answer(feature.name, False, f"{feature.purpose}: the kernel refused it ({why})", remedy)
+
+
+def _missing(feature: Feature) -> Answer:
+    """The kernel has no such code now: either a module holds it, or this kernel was built without it."""
+    if _module_exists(feature.module):
+        sentence = f"{feature.purpose}: its module is not loaded, and labkit loads none without being asked"
+        return Answer(feature.name, False, sentence, f"sudo modprobe {feature.module}")
+    return Answer(
+        feature.name,
+        False,
+        f"{feature.purpose}: this computer's kernel was built without it",
+        "a computer with a distribution's own kernel, such as Debian's, has it",
+    )
+
+
+def _module_exists(name: str) -> bool:
+    with suppress(OSError), open(f"/lib/modules/{platform.release()}/modules.dep", encoding="utf-8") as file:
+        return re.search(rf"/{re.escape(name)}\.ko[.:]", file.read().replace("-", "_")) is not None
+    return False
+
+
+def _kernel_code() -> set[str] | None:
+    """Return which of the wanted functions the running kernel has; None where it does not say."""
+    wanted = {name for feature in FEATURES for name in feature.code}
+    found, lines = set(), 0
+    with suppress(OSError), open("/proc/kallsyms", encoding="ascii", errors="replace") as symbols:
+        for line in symbols:
+            lines += 1
+            name = line.split()[2].split(".")[0]
+            if name in wanted:
+                found.add(name)
+    return found if lines > 1000 else None
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        os.environ["LABKIT_USER"] = "1"
+    try:
+        sys.exit(launch.start(_try_all))
+    except LabkitError as error:
+        print(json.dumps({"error": error.message, "hint": error.hint}))
