@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 from labkit.net import here, libc, sysctl
 
@@ -95,9 +96,12 @@ def install(ip: int | None) -> None:
 
 
 def complete_path() -> None:
-    """Add to PATH what users of Debian lack: the folders of ip, nft, tc and brctl, and labkit's own at the end."""
+    """Add to PATH what users of Debian lack: the folders of ip, nft, tc and brctl, and labkit's own at the end.
+
+    The last is where `labkit` lies, so that a notebook's cell finds it, however Jupyter was started."""
     path = os.environ.get("PATH", os.defpath).split(":")
-    path += [folder for folder in ("/usr/sbin", "/sbin", BIN) if folder not in path]
+    ours = os.path.join(sys.prefix, "bin")
+    path += [folder for folder in ("/usr/sbin", "/sbin", BIN, ours) if folder not in path]
     os.environ["PATH"] = ":".join(path)
 
 
