@@ -21,7 +21,7 @@ from jupyter_client.manager import KernelManager
 from labkit.errors import Unavailable
 from labkit.machine import init
 
-__all__ = ["Cell", "Kernel", "Run", "code_cells", "start"]
+__all__ = ["Cell", "Kernel", "Run", "Specs", "code_cells", "start"]
 
 CELL_TIMEOUT = 60.0  # seconds
 GRACE = 3.0  # seconds between an interrupt and giving up
@@ -47,7 +47,7 @@ class Run:
     alive: bool = True
 
 
-class _Specs(KernelSpecManager):
+class Specs(KernelSpecManager):
     """The kernel labkit of this very installation, whatever kernelspecs lie around.
 
     -P: a `labkit` folder beside the notebook is the submission's, and the launcher must not be taken from it."""
@@ -128,7 +128,7 @@ def start(folder: str) -> Iterator[Kernel]:
     """Start a kernel `labkit` with `folder` as its working folder; it and its machine end with the block.
 
     Raises Unavailable where this computer gives no lab machine."""
-    manager = KernelManager(kernel_name="labkit", kernel_spec_manager=_Specs())
+    manager = KernelManager(kernel_name="labkit", kernel_spec_manager=Specs())
     client = None
     try:
         with open(os.devnull, "wb") as nowhere:
