@@ -1,7 +1,7 @@
 """What can the kernel of a lab machine do? One record a feature: what it is for, how to try it, what would mend it.
 
 `code`: functions that a kernel with this feature has (/proc/kallsyms). They are looked for first, and where one is
-missing from a kernel with modules the trial is left out: it could make the kernel load a module, for the whole computer.
+missing from a kernel with modules the trial is left out: it could make that kernel load one, for the whole computer.
 `trial`: a shell script, run in a network namespace of a fresh lab machine; its status is the answer.
 """
 

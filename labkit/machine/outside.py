@@ -1,4 +1,4 @@
-"""What is the computer's own network like, now? Read only, with ip's words, and without making the kernel load anything.
+"""What is the computer's own network like, now? Read only, in ip's words, and the kernel is made to load nothing.
 
 A reading is a flat table: ("route", "default via 10.0.0.1 dev eth0 table main") -> details. Flat, so that two readings
 are compared line by line, and so that a line can be told to belong to a link.
@@ -17,9 +17,8 @@ __all__ = ["Reading", "link_of", "read"]
 
 Reading = dict[tuple[str, str], str]
 
-_TICKING = {  # they count or age by themselves
-    "valid_life_time", "preferred_life_time", "expires", "age", "used", "cache", "error", "stats", "stats64", "linkinfo_xstats",
-}  # fmt: skip
+# they count or age by themselves
+_TICKING = re.compile(r"valid_life_time|preferred_life_time|expires|age|used|cache|error|stats.*|.*_xstats|.*_timer")
 _TICKING_SYSCTLS = re.compile(r"net/(netfilter/nf_conntrack_count|ipv4/tcp_fastopen_key|.*/(flush|stable_secret))$")
 
 
@@ -82,8 +81,13 @@ def _ip(*words: str) -> list[dict[str, Any]]:
 
 
 def _text(record: dict[str, Any]) -> str:
-    steady = {key: value for key, value in record.items() if key not in _TICKING}
-    return json.dumps(steady, sort_keys=True)
+    return json.dumps(_steady(record), sort_keys=True)
+
+
+def _steady(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _steady(inner) for key, inner in value.items() if not _TICKING.fullmatch(key)}
+    return value
 
 
 def _sysctls() -> list[tuple[str, str]]:

@@ -1,9 +1,9 @@
 """labkit prove: does the computer's network stay as it was?
 
 How changes are told apart on a busy computer. The network is read again and again in two idle periods, one before the
-command and one after it; what changes there, the computer changes by itself. A link that comes and goes in an idle period
-stands for its family (veth12ab for veth*), with its addresses, routes and settings: a Docker host makes new ones all
-day. What differs between the reading just before the command and the one just after it, and is of no such
+command and one after it; what changes there, the computer changes by itself. A link that comes or goes in an idle
+period stands for its family (veth12ab for veth*), with its addresses, routes and settings: a Docker host makes new ones
+all day. What differs between the reading just before the command and the one just after it, and is of no such
 kind, is reported as a difference. Namespaces of processes are attributed instead: the command and all it starts carry a
 token in their environment, and a namespace counts only when a process with that token still lives in it.
 Firewall rules are not read: reading them can make the kernel load nf_tables.
@@ -12,6 +12,7 @@ Firewall rules are not read: reading them can make the kernel load nf_tables.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import secrets
@@ -19,7 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from labkit.machine import outside
 
@@ -57,13 +61,6 @@ def main(arguments: argparse.Namespace) -> int:
     after = outside.read(token)
     idle.watch(token, arguments.idle, after)
     lines, own = differences(before, after, idle)
-    counted = {
-        kind: sum(1 for key in before if key[0] == kind) for kind in ("link", "address", "route", "rule", "sysctl")
-    }
-    seen = ", ".join(
-        f"{number} {kind}{'' if number == 1 else 'es' if kind == 'address' else 's'}"
-        for kind, number in counted.items()
-    )
     for line in own:
         print(f"labkit prove: the computer's own doing, also while nothing ran: {line}")
     print(f"labkit prove: the command ended with status {status}")
@@ -71,17 +68,24 @@ def main(arguments: argparse.Namespace) -> int:
         print("labkit prove: the computer's network is NOT as it was:")
         print("\n".join(f"  {line}" for line in lines))
         return _CHANGED
-    print(f"labkit prove: the computer's network is as it was ({seen}, namespaces, modules)")
+    print(f"labkit prove: the computer's network is as it was ({_counted(after)})")
     return status
+
+
+def _counted(reading: outside.Reading) -> str:
+    """Return what was compared: "4 links, 5 addresses, 14 routes..."."""
+    counts = Counter(kind for kind, _ in reading)
+    names = {"address": "addresses"}
+    kinds = ("link", "address", "route", "rule", "namespace", "sysctl", "module")
+    return ", ".join(f"{counts[kind]} {kind if counts[kind] == 1 else names.get(kind, kind + 's')}" for kind in kinds)
 
 
 @dataclass
 class Idle:
     """What changed while nothing ran."""
 
-    def __post_init__(self) -> None:
-        self.keys: set[tuple[str, str]] = set()
-        self.families: set[str] = set()
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    families: set[str] = field(default_factory=set)
 
     def watch(self, token: str, seconds: float, last: outside.Reading | None = None) -> outside.Reading:
         """Read the network for `seconds`, remember what changes, and return the last reading."""
@@ -114,18 +118,43 @@ def differences(before: outside.Reading, after: outside.Reading, idle: Idle) -> 
     """Return the differences, one line each: those that nothing explains, and those of the computer's own kind."""
     lines: list[str] = []
     own: list[str] = []
+    come_and_gone = {name for kind, name in before.keys() ^ after.keys() if kind == "link"}
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) == after.get(key):
-            continue
         kind, name = key
+        if before.get(key) == after.get(key) or (kind == "sysctl" and outside.link_of(key) in come_and_gone):
+            continue  # the settings of a link come and go with it
         if key not in before:
-            line = f"+ {kind} {name} {after[key]}".rstrip()
+            line = f"+ {kind} {name}{_details(after[key])}"
         elif key not in after:
-            line = f"- {kind} {name} {before[key]}".rstrip()
+            line = f"- {kind} {name}{_details(before[key])}"
         else:
-            line = f"~ {kind} {name}: {before[key]} -> {after[key]}"
+            line = f"~ {kind} {name}: {_changes(before[key], after[key])}"
         (own if idle.explains(key) else lines).append(line)
     return lines, own
+
+
+def _details(text: str) -> str:
+    record = _record(text)
+    if record is None:
+        return f" {text}" if text else ""
+    kind = record.get("linkinfo", {}).get("info_kind", "")
+    shown = [kind, record.get("address", ""), f"mtu {record['mtu']}" if "mtu" in record else ""]
+    return "".join(f" {word}" for word in shown if word)
+
+
+def _changes(before: str, after: str) -> str:
+    old, new = _record(before), _record(after)
+    if old is None or new is None:
+        return f"{before} -> {after}"
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return ", ".join(f"{key} {old.get(key)} -> {new.get(key)}" for key in keys)
+
+
+def _record(text: str) -> dict[str, Any] | None:
+    with suppress(ValueError):
+        value = json.loads(text)
+        return value if isinstance(value, dict) else None
+    return None
 
 
 def _run(command: list[str], token: str) -> int:
