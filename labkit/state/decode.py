@@ -55,6 +55,7 @@ _BRIDGE = {1: "forward_delay", 2: "hello_time", 3: "max_age", 4: "ageing_time", 
 _VXLAN = {1: "id", 5: "ttl", 7: "learning", 8: "ageing", 15: "port", 12: "proxy", 20: "collect_metadata"}
 _MACVLAN_MODES = {1: "private", 2: "vepa", 4: "bridge", 8: "passthru", 16: "source"}
 _IPVLAN_MODES = ("l2", "l3", "l3s")
+_DISABLE_IPV6 = 26
 _DEVCONF = {1: "forwarding", 3: "proxy_arp", 8: "rp_filter", 18: "arp_announce", 19: "arp_ignore", 22: "arp_accept"}
 
 
@@ -214,12 +215,20 @@ def _port(data: dict[int, bytes]) -> Details:
 
 
 def _link_sysctls(spec: bytes) -> Details:
-    """net.ipv4.conf.LINK.*, which the kernel tells with the link: IFLA_AF_SPEC, AF_INET, IFLA_INET_CONF."""
-    data = attributes(attributes(spec).get(socket.AF_INET, b"")).get(1, b"")
+    """net.ipv4.conf.LINK.* that are not 0, and net.ipv6.conf.LINK.disable_ipv6: the kernel tells them with the link."""
+    families = attributes(spec)  # IFLA_AF_SPEC
+    data = attributes(families.get(socket.AF_INET, b"")).get(1, b"")  # IFLA_INET_CONF: an array from 1
     facts: dict[str, Value] = {
-        name: int.from_bytes(data[4 * number - 4 : 4 * number], sys.byteorder) for number, name in _DEVCONF.items()
+        name: _at(data, number - 1) for number, name in _DEVCONF.items() if _at(data, number - 1)
     }
-    return Details({name: value for name, value in facts.items() if value})
+    data = attributes(families.get(socket.AF_INET6, b"")).get(2, b"")  # IFLA_INET6_CONF: an array from 0
+    if data:
+        facts["disable_ipv6"] = _at(data, _DISABLE_IPV6)
+    return Details(facts)
+
+
+def _at(array: bytes, index: int) -> int:
+    return int.from_bytes(array[4 * index : 4 * index + 4], sys.byteorder)
 
 
 def _nexthops(data: bytes, names: Mapping[int, str]) -> list[tuple[str | None, str | None, int]]:

@@ -22,7 +22,6 @@ from labkit.state.snapshot import NamespaceState
 __all__ = ["resolve"]
 
 _HAS_PEER = ("veth", "netkit")
-_BATCH = 64
 
 End = tuple[str, int]  # a namespace's name and an index there
 
@@ -87,30 +86,20 @@ def _with_peer(link: Link, end: End | None, names: dict[End, str]) -> Link:
 def _numbers_in(name: str, others: list[str]) -> dict[int, str]:
     """Return which namespaces the numbers that namespace `name` uses stand for."""
     found: dict[int, str] = {}
-    if not others:
-        return found
-    with netlink.socket_in(name) as opened:
-        for start in range(0, len(others), _BATCH):
-            found.update(_ask(opened, others[start : start + _BATCH]))
+    if others:
+        with netlink.socket_in(name) as opened:
+            for other in others:
+                with suppress(NotFound, NamespaceGone):
+                    found[_number_of(opened, other)] = other
+    found.pop(-1, None)  # of those that it has no number for
     return found
 
 
-def _ask(opened: netlink.Socket, others: list[str]) -> dict[int, str]:
-    asked: list[tuple[str, int]] = []
+def _number_of(opened: netlink.Socket, other: str) -> int:
+    descriptor = namespaces.open_namespace(other)
     try:
-        for other in others:
-            with suppress(NotFound, NamespaceGone):
-                asked.append((other, namespaces.open_namespace(other)))
-        header = netlink.pack(netlink.FamilyHeader())
-        requests = [
-            netlink.Request(
-                netlink.GETNSID, netlink.REQUEST, header + netlink.attribute(3, struct.pack("=I", descriptor))
-            )
-            for _, descriptor in asked
-        ]
-        answers = opened.send(requests) if requests else []
-        numbers = [struct.unpack("=i", answer.attributes[1])[0] for answer in answers]
-        return {number: other for number, (other, _) in zip(numbers, asked, strict=True) if number >= 0}
+        body = netlink.pack(netlink.FamilyHeader()) + netlink.attribute(3, struct.pack("=I", descriptor))  # NETNSA_FD
+        (answer,) = opened.ask(netlink.Request(netlink.GETNSID, netlink.REQUEST, body))
+        return int(struct.unpack("=i", answer.attributes[1])[0])  # NETNSA_NSID
     finally:
-        for _, descriptor in asked:
-            os.close(descriptor)
+        os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,22 +15,23 @@ from labkit.net import namespace as namespaces
 from labkit.net import netlink
 from labkit.net.here import ensure_lab_machine
 from labkit.state import decode, peers
-from labkit.state.records import Details, Record
+from labkit.state.records import Details, Link, Record
 from labkit.state.snapshot import NamespaceState, Snapshot
 
 __all__ = ["snapshot"]
 
-SYSCTLS = (
-    "net.ipv4.ip_forward",
-    "net.ipv4.conf.all.rp_filter",
-    "net.ipv4.conf.all.proxy_arp",
-    "net.ipv6.conf.all.disable_ipv6",
-    "net.ipv6.conf.all.forwarding",
-    "net.bridge.bridge-nf-call-iptables",
-)
-
 _AF_BRIDGE = 7
+_GETNETCONF = 82
 _PROXY = 8  # NTF_PROXY: addresses answered for on another's behalf
+_BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
+_NETCONF = {
+    socket.AF_INET: {
+        2: "net.ipv4.ip_forward",
+        3: "net.ipv4.conf.all.rp_filter",
+        5: "net.ipv4.conf.all.proxy_arp",
+    },
+    socket.AF_INET6: {2: "net.ipv6.conf.all.forwarding"},
+}
 _WITHOUT_STATISTICS = netlink.pack(netlink.LinkHeader()) + netlink.attribute(29, struct.pack("=I", 1 << 3))
 
 Entry = TypeVar("Entry", bound=Record)
@@ -84,8 +86,9 @@ def _read_all(places: list[Place], *, all_named: bool) -> Snapshot:
 def _read_here(place: Place) -> NamespaceState:
     opened = netlink.Socket()
     try:
-        links = opened.dump(netlink.GETLINK, _WITHOUT_STATISTICS)
-        names = decode.names_by_index(links)
+        told_links = opened.dump(netlink.GETLINK, _WITHOUT_STATISTICS)
+        names = decode.names_by_index(told_links)
+        links = [decode.link(record, names) for record in told_links]
 
         def told(
             kind: int, header: netlink.Header, decoded: Callable[[netlink.Record, Mapping[int, str]], Entry]
@@ -101,7 +104,7 @@ def _read_here(place: Place) -> NamespaceState:
             name=place.names[0],
             inode=place.inode,
             also=tuple(place.names[1:]),
-            links=tuple(decode.link(record, names) for record in links),
+            links=tuple(links),
             addresses=told(netlink.GETADDR, netlink.AddressHeader(), decode.address),
             routes=told(netlink.GETROUTE, netlink.RouteHeader(), decode.route),
             neighbours=tuple(
@@ -114,7 +117,7 @@ def _read_here(place: Place) -> NamespaceState:
                 sorted(fdb, key=lambda entry: (order.get(entry.ifname, 0), entry.mac, entry.vlan or 0, entry.flags))
             ),
             rules=told(netlink.GETRULE, netlink.RouteHeader(), decode.rule),
-            sysctls=_sysctls(),
+            sysctls=_sysctls(opened, links),
         )
     finally:
         opened.close()
@@ -130,10 +133,26 @@ def _ip_order(ip: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in ip else socket.AF_INET, ip)
 
 
-def _sysctls() -> Details:
-    """/proc/sys/net is that of the thread that opens it."""
+def _sysctls(opened: netlink.Socket, links: list[Link]) -> Details:
+    """By netlink, since opening a file below /proc/sys/net takes longer the more namespaces there are."""
+    every = netlink.attribute(1, struct.pack("=i", -1))  # NETCONFA_IFINDEX: conf/all
     found: dict[str, str] = {}
-    for key in SYSCTLS:
-        with suppress(OSError), open("/proc/sys/" + key.replace(".", "/"), encoding="ascii") as setting:
-            found[key] = setting.read().strip()
+    for family, sysctls in _NETCONF.items():
+        with suppress(netlink.Refusal):  # a kernel without IPv6
+            asked = netlink.Request(_GETNETCONF, netlink.REQUEST, netlink.pack(netlink.FamilyHeader(family)) + every)
+            for answer in opened.ask(asked):
+                tells = answer.attributes
+                found.update(
+                    {
+                        key: str(int.from_bytes(tells[kind], sys.byteorder))
+                        for kind, key in sysctls.items()
+                        if kind in tells
+                    }
+                )
+    for link in links:
+        if link.ifname == "lo" and "disable_ipv6" in link.sysctls:
+            found["net.ipv6.conf.lo.disable_ipv6"] = str(link.sysctls["disable_ipv6"])
+    if any(link.kind == "bridge" for link in links):
+        with suppress(OSError), open(f"/proc/sys/{_BRIDGE_CALLS.replace('.', '/')}", encoding="ascii") as setting:
+            found[_BRIDGE_CALLS] = setting.read().strip()
     return Details(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from labkit.errors import NotFound
@@ -74,11 +74,15 @@ class Snapshot(Mapping[str, NamespaceState]):
     """Some namespaces at one moment: a mapping by name, "host" first, then in the order of names."""
 
     namespaces: tuple[NamespaceState, ...] = ()
+    _by_name: dict[str, NamespaceState] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name = {name: state for state in self.namespaces for name in (state.name, *state.also)}
+        object.__setattr__(self, "_by_name", by_name)
 
     def __getitem__(self, name: str) -> NamespaceState:
-        for state in self.namespaces:
-            if name == state.name or name in state.also:
-                return state
+        if name in self._by_name:
+            return self._by_name[name]
         there = ", ".join(state.name for state in self.namespaces)
         raise NotFoundKey(f"failed to find namespace '{name}' in the snapshot", f"namespaces there: {there}")
 
