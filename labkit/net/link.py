@@ -39,6 +39,18 @@ _EXTENT, _NO_STATISTICS = 29, (8).to_bytes(4, "little")  # IFLA_EXT_MASK, RTEXT_
 _ONE = (1).to_bytes(4, "little")
 
 
+_KEYWORDS = (  # of `ip link`, which takes any beginning of one for the whole
+    " up down name dev index link type txqueuelen qlen txqlen mtu address broadcast brd xdp netns multicast allmulticast"
+    " promisc trailers arp carrier dynamic vf master nomaster vrf mode alias group numtxqueues numrxqueues parentdev"
+    " protodown addrgenmode gso_max_size gro_max_size help "
+)
+
+
+def _called(name: str, keyword: str = "dev") -> str:
+    """Return `name` as `ip link` understands it: "b" alone it would take for "broadcast"."""
+    return f"{keyword} {name}" if f" {name}" in _KEYWORDS else name
+
+
 def _text(value: str) -> bytes:
     return value.encode() + b"\0"
 
@@ -105,7 +117,7 @@ def add_veth(
         "add",
         name,
         namespace,
-        f"link add {name}{words}{' up' if up else ''} numtxqueues 1 numrxqueues 1 type veth "
+        f"link add {_called(name, 'name')}{words}{' up' if up else ''} numtxqueues 1 numrxqueues 1 type veth "
         f"peer name {peer}{far_words} numtxqueues 1 numrxqueues 1",
         Message(
             NEWLINK,
@@ -135,7 +147,7 @@ def add_bridge(
         "add",
         name,
         namespace,
-        f"link add {name}{words} type bridge",
+        f"link add {_called(name, 'name')}{words} type bridge",
         Message(NEWLINK, CREATE | EXCL, LinkHeader(), attributes),
         undone_by=lambda: delete.plan(name, namespace=namespace),
     )
@@ -147,7 +159,7 @@ def delete(name: str, *, namespace: str = "host") -> Operation:
 
     Same as: ip link delete NAME"""
     message = Message(DELLINK, 0, LinkHeader(), ((_NAME, _text(name)),))
-    return Operation("delete", name, namespace, f"link delete {name}", message, success=(errno.ENODEV,))
+    return Operation("delete", name, namespace, f"link delete {_called(name)}", message, success=(errno.ENODEV,))
 
 
 @verb
@@ -167,7 +179,7 @@ def _set(
     header: LinkHeader = _NOTHING,
 ) -> Operation:
     message = Message(NEWLINK, 0, header, ((_NAME, _text(name)), *attributes))
-    return Operation("set", name, namespace, f"link set {name} {words}", message)
+    return Operation("set", name, namespace, f"link set {_called(name)} {words}", message)
 
 
 @verb
@@ -224,7 +236,7 @@ def rename(name: str, to: str, *, namespace: str = "host") -> Operation:
         "rename",
         name,
         namespace,
-        f"link set {name} name {to}",
+        f"link set {_called(name)} name {to}",
         message,
         undone_by=lambda: rename.plan(to, name, namespace=namespace),
     )
@@ -260,4 +272,4 @@ def show(name: str, *, namespace: str = "host") -> Operation:
     A carrier that came up is acted upon (packets flow, a bridge forwards) up to a second later, unless somebody asks.
     Raises NotFound. Same as: ip link show NAME"""
     message = Message(GETLINK, 0, LinkHeader(), ((_NAME, _text(name)), (_EXTENT, _NO_STATISTICS)))
-    return Operation("show", name, namespace, f"link show {name}", message)
+    return Operation("show", name, namespace, f"link show {_called(name)}", message)
