@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from labkit.errors import LabkitError, NotFound, WrongUse
 from labkit.net.here import ensure_lab_machine
@@ -165,6 +166,34 @@ class Capture(Frames):
         """What happened meanwhile, in sentences."""
         _ = self.frames
         return self._notes
+
+    def follow(self, quiet: float | None = None) -> Iterator[Frame]:
+        """Yield frames as they come, until the capture is stopped or, if `quiet` is given, no frame came for so many
+        seconds. They are handed over, not kept, so this can go on for hours."""
+        since = time.monotonic()
+        while self._recorder is not None and not self._final:
+            recorder = self._recorder
+            for frame in recorder.frames(recorder.settle(), forget=True):
+                yield frame
+                since = time.monotonic()
+            if quiet is not None and time.monotonic() - since > quiet:
+                return
+            time.sleep(0.005)
+        yield from self.frames
+        self._frames = ()
+
+    def stream(self, file: IO[bytes], quiet: float | None = None) -> None:
+        """Write frames as they come to an open binary file or pipe, until its reader leaves (or as `follow` ends).
+
+        With `wireshark -k -i -` at the other end of the pipe, Wireshark shows them as they come."""
+        from labkit.packets.pcap import Writer
+
+        with suppress(BrokenPipeError):
+            writer = Writer(file)
+            writer.flush()
+            for frame in self.follow(quiet):
+                writer.add(frame)
+                writer.flush()
 
     def wait(self, test: str | Callable[[Frame], object] = "", count: int = 1, timeout: float = 1.0) -> bool:
         """Wait until `count` frames match `test` (as in `where`); return whether they did within `timeout` seconds."""

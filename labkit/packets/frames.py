@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from labkit.packets.links import ETHERNET
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "Frames"]
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame as one link saw it.
 
     A frame that crosses a veth is seen twice, "out" on one end and "in" on the other. Checksums look wrong on a veth:

@@ -1,8 +1,8 @@
 """How do frames leave for Wireshark, and come back?
 
 Written as pcapng: of the file formats only that one keeps nanoseconds, the interface and the direction of each frame,
-and links that begin with different headers. tcpdump, tshark and Wireshark read it, from a file or a pipe. Read as pcapng or
-classic pcap. Source: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
+and links that begin with different headers. tcpdump, tshark and Wireshark read it, from a file or a pipe.
+Read as pcapng or classic pcap. Source: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Source:
         self.program = program
         self.ring: Ring | None = None
         self.switched_ns = 0  # before: the plain socket counts; from then on: the ring
-        self.early: list[Record] = []
+        self.parsed: list[Record] = []
         self.blocks: list[bytes] = []
         self.count = self.bytes = self.beyond = self.lost = 0
         self.notes: list[str] = []
@@ -92,7 +92,7 @@ class Source:
             if self.count >= limit or self.bytes >= most:
                 self.beyond += 1
                 continue
-            self.early.append(record)
+            self.parsed.append(record)
             self.count += 1
             self.bytes += len(record.data)
         if self.ring is not None:
@@ -133,29 +133,29 @@ class Source:
                 if name:
                     self.indexes[index] = name
 
-    def frames(self, end_ns: int) -> list[Frame]:
-        """Return the frames up to `end_ns`, as they came."""
-        found = list(self.early)
+    def frames(self, end_ns: int, forget: bool = False) -> list[Frame]:
+        """Return the frames up to `end_ns`, as they came. forget: give up the memory that they took."""
         for block in self.blocks:
-            found += [record for record in records(block) if record.time_ns >= self.switched_ns]
-        kept = [
-            record
-            for record in found
-            if record.time_ns <= end_ns and not (record.hardware == ARPHRD_LOOPBACK and record.outgoing)
-        ]
-        self.learn_names({record.link for record in kept if isinstance(record.link, int)})
-        return [
-            Frame(
-                record.time_ns,
-                self.namespace,
-                record.link if isinstance(record.link, str) else self.indexes.get(record.link, f"if{record.link}"),
-                "out" if record.outgoing else "in",
-                record.data,
-                record.length,
-                links.linktype(record.hardware),
-            )
-            for record in kept
-        ]
+            self.parsed += [record for record in records(block) if record.time_ns >= self.switched_ns]
+        self.blocks.clear()
+        wanted = [record for record in self.parsed if record.time_ns <= end_ns]
+        self.learn_names({record.link for record in wanted if isinstance(record.link, int)})
+        if forget:
+            self.parsed = [record for record in self.parsed if record.time_ns > end_ns]
+            self.count, self.bytes = len(self.parsed), sum(len(record.data) for record in self.parsed)
+        return [self._frame(record) for record in wanted if not _shown_twice(record)]
+
+    def _frame(self, record: Record) -> Frame:
+        link = record.link
+        return Frame(
+            record.time_ns,
+            self.namespace,
+            link if isinstance(link, str) else self.indexes.get(link, f"if{link}"),
+            "out" if record.outgoing else "in",
+            record.data,
+            record.length,
+            links.linktype(record.hardware),
+        )
 
     def close(self) -> None:
         self.count_lost()
@@ -165,6 +165,10 @@ class Source:
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+
+def _shown_twice(record: Record) -> bool:
+    return record.hardware == ARPHRD_LOOPBACK and record.outgoing
 
 
 class Recorder:
@@ -179,7 +183,7 @@ class Recorder:
         self._room = bytearray(1 << 18)
         self.end_ns = 0
         self._wake = os.eventfd(0)
-        self._poll = select.poll()
+        self._poll = select.epoll()  # unlike poll(), it hears what is registered while it waits
         self._owners: dict[int, tuple[Source, socket.socket]] = {}
         _start_clock()
         try:
@@ -189,7 +193,7 @@ class Recorder:
         except BaseException:
             self._release()
             raise
-        self._poll.register(self._wake, select.POLLIN)
+        self._poll.register(self._wake, select.EPOLLIN)
         self._reader = threading.Thread(target=self._read, name="labkit-capture", daemon=True)
         self._reader.start()
         threading.Thread(target=self._move_to_rings, name="labkit-rings", daemon=True).start()
@@ -198,7 +202,7 @@ class Recorder:
         for sock in source.sockets():
             if sock.fileno() not in self._owners:
                 self._owners[sock.fileno()] = (source, sock)
-                self._poll.register(sock, select.POLLIN | select.POLLERR)
+                self._poll.register(sock, select.EPOLLIN)
 
     def _read(self) -> None:
         while True:
@@ -210,14 +214,14 @@ class Recorder:
                     if descriptor not in self._owners:
                         continue
                     source, sock = self._owners[descriptor]
-                    if event & select.POLLERR:
+                    if event & select.EPOLLERR:
                         source.trouble(sock)
                     source.read(self.limit, self.most, self._room)
 
     def _move_to_rings(self) -> None:
         if self._over.wait(PATIENCE):
             return
-        blocks = max(4, min(32, RING_BYTES // BLOCK // len(self.sources)))
+        blocks = max(4, min(64, RING_BYTES // BLOCK // len(self.sources)))
         for source in self.sources:
             if self.ended:
                 return
@@ -277,10 +281,10 @@ class Recorder:
         if first:
             self.end_ns = moment
 
-    def frames(self, end_ns: int) -> list[Frame]:
+    def frames(self, end_ns: int, forget: bool = False) -> list[Frame]:
         """Return the frames up to `end_ns`, in the order of the kernel's clock."""
         with self.lock:
-            found = [frame for source in self.sources for frame in source.frames(end_ns)]
+            found = [frame for source in self.sources for frame in source.frames(end_ns, forget)]
         found.sort(key=lambda frame: frame.time_ns)
         return found
 
@@ -298,4 +302,5 @@ class Recorder:
     def _release(self) -> None:
         for source in self.sources:
             source.close()
+        self._poll.close()
         os.close(self._wake)
