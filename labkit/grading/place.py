@@ -25,9 +25,10 @@ class Place:
 
     `machine` is None for a judge that runs in the machine itself, where the names are there already."""
 
-    def __init__(self, root: int, machine: find.Machine | None = None) -> None:
+    def __init__(self, root: int, machine: find.Machine | None = None, computer: os.stat_result | None = None) -> None:
         self.root = root
         self.machine = machine
+        self._computer = computer  # the computer's own network: no name may stand for it
         self._held: dict[str, int] = {}
 
     def answers(self) -> dict[str, object]:
@@ -42,17 +43,21 @@ class Place:
         for name in set(self._held) - set(names):
             self._forget(name)
         for name in names:
-            try:
-                descriptor = joining.open_namespace(self.machine, name)
-            except LabkitError:
-                self._forget(name)
-                continue
-            if name in self._held and os.path.sameopenfile(self._held[name], descriptor):
-                os.close(descriptor)
+            with suppress(LabkitError):
+                self._link(name, joining.open_namespace(self.machine, name))
                 continue
             self._forget(name)
-            os.symlink(f"/proc/{os.getpid()}/fd/{descriptor}", namespace.path(name))
-            self._held[name] = descriptor
+
+    def _link(self, name: str, descriptor: int) -> None:
+        if name in self._held and os.path.sameopenfile(self._held[name], descriptor):
+            os.close(descriptor)
+            return
+        self._forget(name)
+        if self._computer is not None and os.path.samestat(self._computer, os.fstat(descriptor)):
+            os.close(descriptor)
+            return
+        os.symlink(f"/proc/{os.getpid()}/fd/{descriptor}", namespace.path(name))
+        self._held[name] = descriptor
 
     def _forget(self, name: str) -> None:
         if name in self._held:
@@ -86,6 +91,6 @@ def join(init: int) -> Place:
     net = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     os.symlink(f"/proc/{os.getpid()}/fd/{net}", here.HOST)
     here.write_mark("namespaces")
-    place = Place(root, machine)
+    place = Place(root, machine, computer)
     place.refresh()
     return place

@@ -21,7 +21,7 @@ from labkit.machine.find import Machine
 from labkit.machine.signals import FORWARDED, Waiter, original_dispositions
 from labkit.net import libc, namespace
 
-__all__ = ["enter", "namespaces", "open_namespace", "run_inside"]
+__all__ = ["enter", "namespaces", "open_inside", "open_namespace", "run_inside"]
 
 _NAMESPACES = {  # in this order: the user namespace gives the right to enter the others
     "user": libc.CLONE_NEWUSER,
@@ -34,7 +34,7 @@ _NAMESPACES = {  # in this order: the user namespace gives the right to enter th
 _NS_GET_NSTYPE = 0xB703  # ioctl_ns(2)
 _OPENAT2 = 437  # the same number on every architecture
 _NO_SYMLINKS, _IN_ROOT = 0x04, 0x10
-_LINK = re.compile(r"/proc/([0-9]{1,9})/fd/([0-9]{1,9})")
+_LINK = re.compile(r"/proc/([0-9]{1,9})/(fd|ns)/([0-9]{1,9}|net)")
 
 
 def enter(machine: Machine, *, user_net_only: bool = False) -> None:
@@ -68,7 +68,7 @@ def namespaces(machine: Machine) -> list[str]:
     """Return the names of the namespaces in `machine`, sorted; "host" is not among them. Same as: ip netns list"""
     root = _root(machine)
     try:
-        folder = _open_in(root, namespace.NETNS[1:], os.O_RDONLY | os.O_DIRECTORY)
+        folder = open_inside(root, namespace.NETNS[1:], os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return []
     finally:
@@ -82,9 +82,9 @@ def namespaces(machine: Machine) -> list[str]:
 def open_namespace(machine: Machine, name: str) -> int:
     """Return a descriptor of namespace `name` ("host": the first) of `machine`, from outside of it.
 
-    A name is a bind mount, or a symbolic link of the exact form /proc/PID/fd/N, which is looked up in the machine's own
-    /proc. Any other symbolic link, and whatever is no network namespace, is refused: the names are the learner's to
-    write, and the caller may be a judge. Raises NotFound, NamespaceGone, Refused."""
+    A name is a bind mount, or a symbolic link of the exact form /proc/PID/fd/N or /proc/PID/ns/net, which is looked up
+    in the machine's own /proc. Any other symbolic link, and whatever is no network namespace, is refused: the names are
+    the learner's to write, and the caller may be a judge. Raises NotFound, NamespaceGone, Refused."""
     if name == "host":
         try:
             descriptor = os.open(f"/proc/{machine.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -95,7 +95,7 @@ def open_namespace(machine: Machine, name: str) -> int:
     namespace.check_name(name)
     root = _root(machine)
     try:
-        folder = _open_in(root, namespace.NETNS[1:], os.O_PATH | os.O_DIRECTORY)
+        folder = open_inside(root, namespace.NETNS[1:], os.O_PATH | os.O_DIRECTORY)
         try:
             try:
                 target = os.readlink(name, dir_fd=folder)
@@ -108,9 +108,9 @@ def open_namespace(machine: Machine, name: str) -> int:
         if not form:
             raise Refused(f"failed to enter namespace '{name}': its name is a link to '{target}', not to a namespace")
         try:
-            descriptors = _open_in(root, f"proc/{form[1]}/fd", os.O_PATH | os.O_DIRECTORY)
+            descriptors = open_inside(root, f"proc/{form[1]}/{form[2]}", os.O_PATH | os.O_DIRECTORY)
             try:
-                return _as_network_namespace(os.open(form[2], os.O_PATH | os.O_CLOEXEC, dir_fd=descriptors), name)
+                return _as_network_namespace(os.open(form[3], os.O_PATH | os.O_CLOEXEC, dir_fd=descriptors), name)
             finally:
                 os.close(descriptors)
         except FileNotFoundError as error:
@@ -166,8 +166,8 @@ class _How(ctypes.Structure):
     _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
-def _open_in(root: int, path: str, flags: int) -> int:
-    """Open `path` below `root` without following any symbolic link (openat2(2))."""
+def open_inside(root: int, path: str, flags: int) -> int:
+    """Open `path` below the folder `root` without following any symbolic link. Raises OSError. Source: openat2(2)"""
     how = _How(flags | os.O_CLOEXEC, 0, _NO_SYMLINKS | _IN_ROOT)
     c = ctypes.CDLL(None, use_errno=True)
     descriptor = c.syscall(
