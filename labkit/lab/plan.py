@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from labkit.errors import WrongUse
 from labkit.lab.topology import Bridge, Cable, Container, Interface, Topology
 from labkit.net import address, link, names, neighbour, route
 from labkit.net.operation import Operation
@@ -111,26 +110,12 @@ def _container(topology: Topology, container: Container) -> Iterator[Operation]:
         via, port = gateway
         onlink = port.address is not None and port.address.endswith(("/32", "/128"))
         yield route.add.plan("default", via=via, dev=port.name, onlink=onlink, namespace=here)
-    for text in container.routes:
-        yield _route(text, here)
+    yield from topology.routes(container)
     if gateway is not None and len(topology.containers) > MANY:
         yield from _gateway_neighbour(topology, container, *gateway)
     for port in container.interfaces:
         if port.link is not None:
             yield link.show.plan(port.name, namespace=here)
-
-
-def _route(text: str, namespace: str) -> Operation:
-    destination, *words = text.split()
-    flags = {word: True for word in words if word == "onlink"}
-    pairs = [word for word in words if word != "onlink"]
-    options = dict(zip(pairs[::2], pairs[1::2], strict=False))
-    if len(pairs) % 2 or options.keys() - {"via", "dev"}:
-        raise WrongUse(
-            f"failed to add route '{text}' in namespace '{namespace}': not understood",
-            "write it as 10.1.0.0/24 via 10.0.0.9 [dev eth0] [onlink]",
-        )
-    return route.add.plan(destination, via=options.get("via"), dev=options.get("dev"), namespace=namespace, **flags)
 
 
 def _gateway_neighbour(topology: Topology, container: Container, via: str, port: Interface) -> Iterator[Operation]:

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from labkit.errors import Duplicate, NotFound, WrongUse
-from labkit.net import names
+from labkit.net import names, route
 from labkit.net.address import IPInterface, interface
+from labkit.net.operation import Operation
 
 __all__ = ["Bridge", "Cable", "Container", "Interface", "Topology"]
 
@@ -104,6 +105,7 @@ class Topology:
         self._check_names()
         self.cables = tuple(self._cables())
         self._check_cables()
+        self._routes = {c.name: tuple(_route(text, c.name) for text in c.routes) for c in self.containers}
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -123,6 +125,10 @@ class Topology:
     def cables_of(self, container: Container) -> tuple[Cable, ...]:
         """Return the cables whose container side is in `container`."""
         return self._cables_by_container.get(container.name, ())
+
+    def routes(self, container: Container) -> tuple[Operation, ...]:
+        """Return the operations that add a container's own routes."""
+        return self._routes[container.name]
 
     def commands(self) -> list[str]:
         """Return the shell commands that build the same."""
@@ -232,7 +238,7 @@ class Topology:
         back = [
             theirs
             for theirs in self._by_name[other].interfaces
-            if theirs.link in mine and (not its or theirs.name == its) and (other, theirs.name) != mine
+            if theirs.link in mine and (not its or theirs.name == its) and theirs is not port
         ]
         if not back:
             raise WrongUse(
@@ -367,3 +373,16 @@ def _check_subnet(where: str, address: IPInterface, bridge: Bridge) -> None:
 def _list(things: Any) -> str:
     shown = [str(thing) for thing in things]
     return ", ".join(shown if len(shown) <= 10 else [*shown[:9], f"and {len(shown) - 9} more"]) or "none"
+
+
+def _route(text: str, namespace: str) -> Operation:
+    destination, *words = text.split()
+    flags = {word: True for word in words if word == "onlink"}
+    pairs = [word for word in words if word != "onlink"]
+    options = dict(zip(pairs[::2], pairs[1::2], strict=False))
+    if len(pairs) % 2 or options.keys() - {"via", "dev"}:
+        raise WrongUse(
+            f"failed to add route '{text}' in namespace '{namespace}': not understood",
+            "write it as 10.1.0.0/24 via 10.0.0.9 [dev eth0] [onlink]",
+        )
+    return route.add.plan(destination, via=options.get("via"), dev=options.get("dev"), namespace=namespace, **flags)
