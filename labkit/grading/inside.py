@@ -7,38 +7,19 @@ files only, and a bound on what is read.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import stat
-import struct
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["ANSWERS", "answers", "open_inside"]
+from labkit.machine.join import open_inside
+
+__all__ = ["ANSWERS", "answers"]
 
 ANSWERS = "run/labkit/answers"
 LONGEST_ANSWER = 65_536  # bytes
 MOST_ANSWERS = 1_000
-
-_OPENAT2 = 437  # the same number on every architecture
-_RESOLVE_NO_MAGICLINKS = 0x02
-_RESOLVE_NO_SYMLINKS = 0x04
-_RESOLVE_IN_ROOT = 0x10
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def open_inside(root: int, path: str, flags: int) -> int:
-    """Open `path` below the folder `root`, following no link. Raises OSError. Source: openat2(2)"""
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
-    descriptor: int = _libc.syscall(
-        ctypes.c_long(_OPENAT2), ctypes.c_int(root), path.encode(), how, ctypes.c_size_t(len(how))
-    )
-    if descriptor < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), path)
-    return descriptor
 
 
 def answers(root: int) -> dict[str, Any]:
