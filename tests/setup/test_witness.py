@@ -14,7 +14,7 @@ import subprocess
 from setup import witness
 before = witness.look()
 subprocess.run({command!r}, shell=True, check=True)
-print(*witness.changes(before, witness.look()), sep="\n")
+print(*witness.changes(before, witness.look()), sep=" ; ")
 """
 APART = ["unshare", "--net", "--mount", "sh", "-ec", 'mount -t sysfs sysfs /sys; exec "$@"', "sh"]
 
