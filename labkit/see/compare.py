@@ -8,7 +8,7 @@ from labkit.see.picture import Box, Bridge, Cable, End, Note, Picture, Plug
 
 __all__ = ["compared"]
 
-LEGEND = "+ added    - removed    ~ changed"
+LEGEND = "+ added,  - removed,  ~ changed"
 
 
 def compared(before: Picture, after: Picture, notes: dict[str, list[Note]] | None = None) -> Picture:
@@ -28,17 +28,7 @@ def compared(before: Picture, after: Picture, notes: dict[str, list[Note]] | Non
 
 
 def _whole(box: Box, sign: str, notes: list[Note]) -> Box:
-    return replace(
-        box,
-        sign=sign,
-        plugs=tuple(replace(plug, sign=sign) for plug in box.plugs),
-        bridges=tuple(_bridge_signed(bridge, sign) for bridge in box.bridges),
-        notes=tuple(notes),
-    )
-
-
-def _bridge_signed(bridge: Bridge, sign: str) -> Bridge:
-    return Bridge(replace(bridge.plug, sign=sign), tuple(replace(port, sign=sign) for port in bridge.ports))
+    return replace(box, sign=sign, notes=tuple(notes))
 
 
 def _box(was: Box, now: Box) -> Box:

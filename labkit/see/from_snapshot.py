@@ -50,19 +50,20 @@ def _box(state: NamespaceState) -> Box:
 
 
 def _plug(state: NamespaceState, link: Link) -> Plug:
-    said_by_drawing = ("peer ", "master ")
-    peer_unseen = link.kind == "veth" and link.peer is None
+    is_loopback = link.link_type == "loopback"
     return Plug(
         link.ifname,
         kind=link.kind or link.link_type,
         addresses=tuple(address.text for address in state.addresses_of(link.ifname)),
-        mac=link.address if link.link_type != "loopback" else "",
-        mtu=link.mtu if link.link_type != "loopback" else 1500,
+        mac="" if is_loopback else link.address,
+        mtu=1500 if is_loopback else link.mtu,
         state=link.state,
         facts=tuple(
-            fact for fact in link_facts(link) if peer_unseen or not fact.startswith(said_by_drawing)
+            fact
+            for fact in link_facts(link)
+            if not fact.startswith("master ") and not (link.peer and fact.startswith("peer "))
         ),
-    )  # fmt: skip
+    )
 
 
 def _routes(state: NamespaceState) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ import textwrap
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from labkit.see.picture import Box, Bridge, Cable, End, Note, Picture, Plug
+from labkit.see.picture import SIGNS, Box, Bridge, Cable, End, Note, Picture, Plug
 
-__all__ = ["CHARACTER", "LINE", "Layout", "PlacedBox", "PlacedBridge", "Row", "layout_of"]
+__all__ = ["CHARACTER", "LINE", "Layout", "PlacedBox", "PlacedBridge", "Row", "in_lines", "layout_of", "text_width"]
 
 CHARACTER, LINE = 7.3, 17.0
-TITLE, PAD, GAP, ROW_GAP = 26.0, 14.0, 18.0, 9.0
-MARGIN, CHANNEL = 20.0, 96.0
+TITLE, PAD, GAP, ROW_GAP = 28.0, 14.0, 16.0, 9.0
+MARGIN, CHANNEL = 20.0, 84.0
 BOTH_SIDES_FROM = 9  # containers on one host, from which they stand on both sides of it
 _WRAP = 44
 
@@ -43,6 +43,7 @@ class PlacedBridge:
     bridge: Bridge
     lines: list[tuple[str, str]]
     rows: list[Row]
+    head: bool = False  # its own lines stand above the ports, which are on both sides
     x: float = 0.0
     y: float = 0.0
     width: float = 0.0
@@ -106,7 +107,7 @@ class _Placing:
                 self._columns_from(self._root_of(box.name))
                 top = max(self.free.values(), default=MARGIN + self._caption())
                 self.free.clear()
-                self.free.default_factory = lambda top=top: top  # type: ignore[misc]
+                self.free.default_factory = lambda top=top: top
                 root = next(name for name in self.column if self.column[name] == 0 and name not in self.placed)
                 self._place(root, top)
         width = self._across()
@@ -226,6 +227,8 @@ class _Placing:
                 y += _row_height(plug) + ROW_GAP
         for bridge in box.bridges:
             y += PAD
+            if len({self._side((box.name, port.name)) or "right" for port in bridge.ports}) == 2:
+                y += len(in_lines(_bridge_lines(bridge.plug))) * LINE + ROW_GAP
             for port in self._ports_in_order(box, bridge):
                 if port.name == end[1]:
                     return y
@@ -235,11 +238,14 @@ class _Placing:
         lines = _bridge_lines(bridge.plug)
         drawn = PlacedBridge(bridge, lines, [], y=top)
         placed.bridges.append(drawn)
-        cursor = {"left": top + PAD, "right": top + PAD}
-        for port in self._ports_in_order(placed.box, bridge):
+        ports = self._ports_in_order(placed.box, bridge)
+        drawn.head = len({sides[port.name] or "right" for port in ports}) == 2
+        first = top + PAD + (len(in_lines(lines)) * LINE + ROW_GAP if drawn.head else 0)
+        cursor = {"left": first, "right": first}
+        for port in ports:
             side = sides[port.name] or "right"
             cursor[side] = self._place_row(placed, drawn.rows, port, side if sides[port.name] else "", cursor[side])
-        bottom = max(*cursor.values(), top + PAD + len(lines) * LINE + ROW_GAP) - ROW_GAP + PAD
+        bottom = max(*cursor.values(), top + PAD + len(in_lines(lines)) * LINE + ROW_GAP) - ROW_GAP + PAD
         drawn.height = bottom - top
         return bottom
 
@@ -290,47 +296,59 @@ class _Placing:
         return CHANNEL / 2 if same else 0.0
 
 
-def _title_height(box: Box) -> float:
-    return TITLE + PAD / 2 + (LINE if box.sign else 0) * 0
+def _title_height(_: Box) -> float:
+    return TITLE + PAD - 3
 
 
 def _row_lines(plug: Plug) -> list[tuple[str, str]]:
-    name = plug.name if plug.kind in ("veth", "loopback", "ether", "") else f"{plug.name} {plug.kind}"
-    lines = [("name", name)]
-    lines += [("address", text) for text in plug.addresses]
-    below = " ".join(part for part in (plug.mac, f"mtu {plug.mtu}" if plug.mtu != 1500 else "") if part)
-    lines += [("mac", below)] if below else []
-    lines += [("fact", fact) for fact in plug.facts]
-    if plug.state in ("down", "no carrier"):
-        lines.append(("down", plug.state))
-    return lines + _note_lines(plug.notes)
-
-
-def _row_height(plug: Plug) -> float:
-    """The first address stands beside the name; every other line takes one."""
-    lines = _row_lines(plug)
-    return LINE * (len(lines) - (len(lines) > 1 and lines[1][0] == "address"))
+    """The first line is in parts: name, kind where it is not a veth, state where it is not up, first address."""
+    first = [("name", plug.name)]
+    first += [] if plug.kind in ("veth", "loopback", "ether", "") else [("kind", plug.kind)]
+    first += [("down", plug.state)] if plug.state in ("down", "no carrier") else []
+    first += [("address", plug.addresses[0])] if plug.addresses else []
+    first += _sign(plug)
+    return [*first, BREAK, *_below(plug, plug.addresses[1:])]
 
 
 def _bridge_lines(plug: Plug) -> list[tuple[str, str]]:
-    lines = [("name", plug.name), ("kind", "bridge"), *(("address", text) for text in plug.addresses)]
-    lines += [("mac", plug.mac)] if plug.mac else []
-    lines += [("mac", f"mtu {plug.mtu}")] if plug.mtu != 1500 else []
-    lines += [("fact", fact) for fact in plug.facts]
-    if plug.state in ("down", "no carrier"):
-        lines.append(("down", plug.state))
+    first = [("name", plug.name), ("kind", "bridge")]
+    first += [("down", plug.state)] if plug.state in ("down", "no carrier") else []
+    return [*first, *_sign(plug), BREAK, *_below(plug, plug.addresses)]
+
+
+def _sign(plug: Plug) -> list[tuple[str, str]]:
+    return [(SIGNS[plug.sign], f"{plug.sign} {SIGNS[plug.sign]}")] if plug.sign in ("+", "-") else []
+
+
+def _below(plug: Plug, addresses: tuple[str, ...]) -> list[tuple[str, str]]:
+    lines = [("address", text) for text in addresses]
+    mac = " ".join(part for part in (plug.mac, f"mtu {plug.mtu}" if plug.mtu != 1500 else "") if part)
+    lines += [("mac", mac)] if mac else []
+    lines += [("fact", line) for line in textwrap.wrap(", ".join(plug.facts), _WRAP)]
     return lines + _note_lines(plug.notes)
+
+
+def in_lines(parts: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Return the parts line by line: those before BREAK share the first line, each other has its own."""
+    first = parts.index(BREAK) if BREAK in parts else 0
+    head = [parts[:first]] if first else []
+    return head + [[part] for part in parts[first:] if part != BREAK]
+
+
+def _row_height(plug: Plug) -> float:
+    return LINE * len(in_lines(_row_lines(plug)))
 
 
 def _note_lines(notes: tuple[Note, ...]) -> list[tuple[str, str]]:
     lines = []
     for sign, text in notes:
-        first, *more = textwrap.wrap(f"{sign} {text}".strip(), _WRAP, subsequent_indent="  ", break_long_words=False)
-        lines += [(_MARKS.get(sign, "fact"), line) for line in (first, *more)]
+        first, *more = textwrap.wrap(f"{sign} {text}".strip(), _WRAP, break_long_words=False)
+        more = [f"\u00a0\u00a0{line}" for line in more]
+        lines += [(SIGNS.get(sign, "fact"), line) for line in (first, *more)]
     return lines
 
 
-_MARKS = {"+": "added", "-": "removed", "~": "changed"}
+BREAK = ("", "")
 
 
 def _footer(box: Box) -> list[tuple[str, str]]:
@@ -338,30 +356,27 @@ def _footer(box: Box) -> list[tuple[str, str]]:
     return lines + _note_lines(box.notes)
 
 
-def _text_width(lines: list[tuple[str, str]]) -> float:
-    if len(lines) > 1 and lines[1][0] == "address" and lines[0][0] == "name":
-        beside = len(lines[0][1]) + 2 + len(lines[1][1])
-        return CHARACTER * max(beside, *(len(text) for _, text in lines[2:]), 0)
-    return CHARACTER * max((len(text) for _, text in lines), default=0)
+def text_width(parts: list[tuple[str, str]]) -> float:
+    """Return how wide the widest line is; parts of one line stand two characters apart."""
+    return CHARACTER * max((sum(len(text) + 2 for _, text in line) - 2 for line in in_lines(parts)), default=0)
 
 
 def _bridge_width(bridge: PlacedBridge) -> float:
     sides = {
-        side: max(
-            (_text_width(row.lines) + PAD + 14 for row in bridge.rows if (row.side or "right") == side), default=0
-        )
+        side: max((text_width(row.lines) + PAD for row in bridge.rows if (row.side or "right") == side), default=0)
         for side in ("left", "right")
     }
-    middle = CHARACTER * max(len(text) for _, text in bridge.lines) + 2 * PAD
-    return sides["left"] + middle + sides["right"]
+    own = text_width(bridge.lines) + 2 * PAD
+    if all(sides.values()):
+        return max(sides["left"] + 2 * PAD + sides["right"], own)
+    return sides["left"] + own + sides["right"] + PAD
 
 
 def _box_width(placed: PlacedBox) -> float:
-    title = 8.6 * len(placed.box.name) + CHARACTER * len(
-        "   ".join(["", *placed.box.facts, placed.box.sign and "+ removed"])
-    )
-    widths = [title, *(_text_width(row.lines) + 10 for row in placed.rows), *map(_bridge_width, placed.bridges)]
-    return max(*widths, _text_width([("", ""), *placed.footer]), 96.0) + 2 * PAD
+    facts = ["", *placed.box.facts, placed.box.sign and f"{placed.box.sign} removed"]
+    title = 8.8 * len(placed.box.name) + CHARACTER * len("   ".join(facts))
+    widths = [title, *(text_width(row.lines) + 10 for row in placed.rows), *map(_bridge_width, placed.bridges)]
+    return max(*widths, text_width(placed.footer), 96.0) + 2 * PAD
 
 
 def _spread(placed: PlacedBox) -> None:

@@ -63,7 +63,7 @@ def picture_of(x: Drawable) -> Picture:
     if isinstance(x, Difference):
         notes: defaultdict[str, list[Note]] = defaultdict(list)
         for change in x:
-            if change.what not in _IN_THE_PICTURE:
+            if change.what not in _IN_THE_PICTURE and "proto kernel" not in change.text:
                 notes[change.namespace].append((change.sign, f"{change.what} {change.text}"))
         return compared(picture_of_snapshot(x.before), picture_of_snapshot(x.after), notes)
     return picture_of_snapshot(x)
@@ -86,7 +86,7 @@ def topology(x: Drawable) -> Shown:
 
 
 def difference(before: Difference | Topology | Snapshot, after: Topology | Snapshot | None = None) -> Shown:
-    """Show a Difference, or two things to compare (a Topology and the Snapshot of what became of it), as one picture."""
+    """Show a Difference, or two things compared (a Topology, and the Snapshot of what became of it), as one picture."""
     if after is not None:
         return topology(compared(picture_of(before), picture_of(after)))
     if isinstance(before, Difference):
@@ -100,12 +100,12 @@ def capture_text(c: Any) -> str:
 
 
 def capture_svg(c: Any) -> str:
-    """Return a capture as a picture: the table, and who sent what to whom."""
-    return frames.svg_table(c)
+    """Return a capture as a picture: each packet on its way from place to place; with one place, the table."""
+    return frames.svg_of_capture(c)
 
 
 def capture(c: Any) -> Shown:
-    """Show a capture as a table."""
+    """Show a capture: its frames as a table in text, its packets on their way as a picture."""
     return Shown(capture_text(c), capture_svg(c))
 
 

@@ -5,31 +5,32 @@ from __future__ import annotations
 import hashlib
 from html import escape
 
-from labkit.see.layout import CHARACTER, LINE, PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row
+from labkit.see.layout import CHARACTER, LINE, PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row, in_lines
 from labkit.see.picture import SIGNS, Cable
 
 __all__ = ["document", "svg_of"]
 
 STYLE = """
-.lk{--bg:#fff;--ink:#1f2328;--soft:#59636e;--line:#8c959f;--box:#f6f8fa;--edge:#d1d9e0;--sw:#e6f0ff;--swe:#6ea2e8;\
---addr:#0550ae;--bad:#bc4c00;--add:#116329;--rem:#a40e26;--chg:#7d4e00;--cable:#57606a}
-@media(prefers-color-scheme:dark){.lk{--bg:#0d1117;--ink:#e6edf3;--soft:#9da7b3;--line:#6e7681;--box:#161b22;\
---edge:#3d444d;--sw:#10233f;--swe:#3b6cb0;--addr:#79c0ff;--bad:#ffa657;--add:#56d364;--rem:#ff7b72;--chg:#e3b341;\
---cable:#8b949e}}
+.lk{--bg:#fff;--ink:#1f2328;--soft:#59636e;--box:#fff;--edge:#c3ccd5;--host:#eaeef2;--con:#dff3ec;\
+--sw:#eef5ff;--swe:#7aa7e6;--addr:#0550ae;--bad:#b34700;--add:#116329;--rem:#a40e26;--chg:#7d4e00;--cable:#57606a}
+@media(prefers-color-scheme:dark){.lk{--bg:#0d1117;--ink:#e6edf3;--soft:#a3adb8;--box:#151b23;--edge:#444c56;\
+--host:#262c36;--con:#173a31;--sw:#11243d;--swe:#4178be;--addr:#79c0ff;--bad:#ffa657;--add:#56d364;--rem:#ff8a80;\
+--chg:#e3b341;--cable:#9198a1}}
 .lk text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:var(--ink)}
 .lk .t{font:600 14px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 .lk .s{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:var(--soft)}
-.lk .name{font-weight:700}.lk .address{fill:var(--addr)}.lk .mac,.lk .fact,.lk .route,.lk .kind{fill:var(--soft)}
-.lk .down{fill:var(--bad);font-weight:700}
-.lk .added{fill:var(--add);font-weight:700}.lk .removed{fill:var(--rem);font-weight:700}\
-.lk .changed{fill:var(--chg);font-weight:700}
-.lk .bg{fill:var(--bg)}.lk .box{fill:var(--box);stroke:var(--edge);stroke-width:1.5}
+.lk .name,.lk .down,.lk .added,.lk .removed,.lk .changed{font-weight:700}
+.lk .address{fill:var(--addr)}.lk .mac,.lk .fact,.lk .route,.lk .kind{fill:var(--soft)}
+.lk .down{fill:var(--bad)}.lk .added{fill:var(--add)}.lk .removed{fill:var(--rem)}.lk .changed{fill:var(--chg)}
+.lk .bg,.lk .label{fill:var(--bg)}.lk .box{fill:var(--box);stroke:var(--edge)}
+.lk .host{fill:var(--host)}.lk .container{fill:var(--con)}.lk .frame{fill:none;stroke:var(--edge);stroke-width:1.5}
 .lk .bridge{fill:var(--sw);stroke:var(--swe);stroke-width:1.5}
 .lk .cable{fill:none;stroke:var(--cable);stroke-width:2}.lk .dot{fill:var(--bg);stroke:var(--cable);stroke-width:2}
 .lk .off{stroke:var(--bad);stroke-dasharray:6 5}.lk .plan{stroke-dasharray:1 4;stroke-linecap:round}
 .lk .is-added{stroke:var(--add);stroke-width:2.5}.lk .is-removed{stroke:var(--rem);stroke-dasharray:3 4;stroke-width:2}
+.lk .dot.is-removed{stroke-dasharray:none}.lk .full{fill:var(--cable)}
 .lk .is-changed{stroke:var(--chg);stroke-width:2.5}
-.lk .label{fill:var(--bg)}.lk .stripe{fill:var(--box)}.lk .in{fill:var(--add)}.lk .out{fill:var(--addr)}
+.lk .stripe{fill:var(--host);opacity:.55}.lk .in{fill:var(--add)}.lk .out{fill:var(--addr)}
 """.strip()
 
 _MARKS = {"+": "is-added", "-": "is-removed", "~": "is-changed"}
@@ -66,38 +67,52 @@ def text(x: float, y: float, kind: str, content: str, anchor: str = "") -> str:
     return f'<text x="{x:g}" y="{y:g}" class="{kind}"{anchored}>{escape(content)}</text>'
 
 
+def tspan(kind: str, content: str, spaced: bool) -> str:
+    """Return a part of a line of text, two characters from the one before it when `spaced`."""
+    space = f' dx="{2 * CHARACTER:g}"' if spaced else ""
+    return f'<tspan class="{kind}"{space}>{escape(content)}</tspan>'
+
+
 def _box(placed: PlacedBox) -> list[str]:
     box = placed.box
-    kind = " ".join(filter(None, ["box", _MARKS.get(box.sign, "")]))
-    parts = [f'<g data-namespace="{escape(box.name)}">', _rectangle(placed, kind, 8)]
-    parts.append(text(placed.x + PAD, placed.y + TITLE - 5, "t", box.name))
+    mark = _MARKS.get(box.sign, "")
+    parts = [f'<g data-namespace="{escape(box.name)}">']
+    if box.more:
+        parts += [_rectangle(placed, "box", 8, shift) for shift in (8, 4)]
+    parts += [_rectangle(placed, "box", 8), _band(placed), _rectangle(placed, f"frame {mark}".strip(), 8)]
+    parts.append(text(placed.x + PAD, placed.y + TITLE - 9, "t", box.name))
     right = placed.x + placed.width - PAD
     if box.sign:
-        parts.append(text(right, placed.y + TITLE - 5, SIGNS[box.sign], f"{box.sign} {SIGNS[box.sign]}", "end"))
+        parts.append(text(right, placed.y + TITLE - 9, SIGNS[box.sign], f"{box.sign} {SIGNS[box.sign]}", "end"))
     elif box.facts:
-        parts.append(text(right, placed.y + TITLE - 5, "s", ", ".join(box.facts), "end"))
+        parts.append(text(right, placed.y + TITLE - 9, "s", ", ".join(box.facts), "end"))
     for bridge in placed.bridges:
         parts += _bridge(bridge)
     for row in placed.rows:
         inset = PAD if row.side != "right" else placed.width - PAD
         parts += _row(row, placed.x + inset, "end" if row.side == "right" else "")
-    y = placed.y + placed.height - len(placed.footer) * LINE - 2
-    for kind, line in placed.footer:
-        parts.append(text(placed.x + PAD, y + 5, kind, line))
-        y += LINE
+    first = placed.y + placed.height - len(placed.footer) * LINE + 3
+    parts += _lines(placed.footer, placed.x + PAD, first)
     return [*parts, "</g>"]
 
 
+def _band(placed: PlacedBox) -> str:
+    """The strip behind the title: one colour for containers, another for what holds bridges, as hosts and nodes do."""
+    kind = "host" if placed.bridges or placed.box.name == "host" else "container"
+    x, y, wide = placed.x, placed.y, placed.width
+    edge = f"M{x:g} {y + TITLE:g}V{y + 8:g}q0 -8 8 -8H{x + wide - 8:g}q8 0 8 8V{y + TITLE:g}z"
+    return f'<path class="{kind}" d="{edge}"/>'
+
+
 def _bridge(placed: PlacedBridge) -> list[str]:
-    kind = " ".join(filter(None, ["bridge", _MARKS.get(placed.bridge.plug.sign, "")]))
+    kind = f"bridge {_MARKS.get(placed.bridge.plug.sign, '')}".strip()
     parts = [f'<g data-interface="{escape(placed.bridge.plug.name)}">', _rectangle(placed, kind, 6)]
-    left = any(row.side == "left" for row in placed.rows)
-    wide = max((CHARACTER * len(line) for row in placed.rows if row.side == "left" for _, line in row.lines), default=0)
-    x = placed.x + PAD + (wide + PAD + 14 if left else 0)
-    y = placed.y + PAD + LINE / 2 + 4
-    for kind, line in placed.lines:
-        parts.append(text(x, y, kind, line))
-        y += LINE
+    x, anchor = placed.x + PAD, ""
+    if placed.head:
+        x, anchor = placed.x + placed.width / 2, "middle"
+    elif any(row.side == "left" for row in placed.rows):
+        x, anchor = placed.x + placed.width - PAD, "end"
+    parts += _lines(placed.lines, x, placed.y + PAD + LINE / 2 + 4, anchor)
     for row in placed.rows:
         at = placed.x + (PAD if row.side == "left" else placed.width - PAD)
         parts += _row(row, at, "" if row.side == "left" else "end")
@@ -105,26 +120,25 @@ def _bridge(placed: PlacedBridge) -> list[str]:
 
 
 def _row(row: Row, x: float, anchor: str) -> list[str]:
-    parts = [f'<g data-interface="{escape(row.plug.name)}">']
-    y = row.y + 4
-    lines = list(row.lines)
-    if len(lines) > 1 and lines[1][0] == "address":
-        anchored = f' text-anchor="{anchor}"' if anchor else ""
-        parts.append(
-            f'<text x="{x:g}" y="{y:g}"{anchored}><tspan class="name">{escape(lines[0][1])}</tspan>'
-            f'<tspan class="address" dx="{2 * CHARACTER:g}">{escape(lines[1][1])}</tspan></text>'
-        )
-        lines = lines[2:]
-        y += LINE
-    for kind, line in lines:
-        parts.append(text(x, y, kind, line, anchor))
-        y += LINE
-    return [*parts, "</g>"]
+    return [f'<g data-interface="{escape(row.plug.name)}">', *_lines(row.lines, x, row.y + 4, anchor), "</g>"]
 
 
-def _rectangle(placed: PlacedBox | PlacedBridge, kind: str, radius: int) -> str:
+def _lines(parts: list[tuple[str, str]], x: float, y: float, anchor: str = "") -> list[str]:
+    drawn = []
+    for line in in_lines(parts):
+        if len(line) == 1:
+            drawn.append(text(x, y, *line[0], anchor))
+        else:
+            spans = [tspan(kind, content, index > 0) for index, (kind, content) in enumerate(line)]
+            anchored = f' text-anchor="{anchor}"' if anchor else ""
+            drawn.append(f'<text x="{x:g}" y="{y:g}"{anchored}>{"".join(spans)}</text>')
+        y += LINE
+    return drawn
+
+
+def _rectangle(placed: PlacedBox | PlacedBridge, kind: str, radius: int, shift: int = 0) -> str:
     return (
-        f'<rect class="{kind}" x="{placed.x:g}" y="{placed.y:g}" width="{placed.width:g}" '
+        f'<rect class="{kind}" x="{placed.x + shift:g}" y="{placed.y + shift:g}" width="{placed.width:g}" '
         f'height="{placed.height:g}" rx="{radius}"/>'
     )
 
