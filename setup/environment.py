@@ -7,6 +7,7 @@ changed in it, `.venv/unfinished` lies there, and a set-up that finds it starts 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -80,6 +81,8 @@ def _make(kind: str, python: str) -> None:
     install = "import sys; from labkit.machine import kernelspec; kernelspec.install(sys.prefix)"
     _run([PYTHON, "-c", install], "failed to install the kernel")
     _open_for_all(VENV)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(VENV, ".lock"))  # uv leaves it, and everybody could write it
 
 
 def _install_lock(lock: str) -> None:
