@@ -190,7 +190,7 @@ class Lab:
             except OSError as error:
                 raise Refused(
                     f"failed to set '{key}' in namespace '{container.name}': {cause(error.errno or 0)}",
-                    "sysctls there: sysctl -a",
+                    f"sysctls there: ip netns exec {container.name} sysctl -a",
                     errno=error.errno or 0,
                 ) from error
 
@@ -270,7 +270,9 @@ def _link_name(name: str, target: str) -> None:
         os.symlink(target, where)
     except FileExistsError as error:
         raise Duplicate(
-            f"failed to add namespace '{name}': it exists already", f"delete it first: ip netns delete {name}"
+            f"failed to add namespace '{name}': it exists already",
+            f"delete it first: ip netns delete {name}",
+            errno=error.errno or 0,
         ) from error
     except OSError as error:
         raise Refused(

@@ -41,8 +41,8 @@ _ONE = (1).to_bytes(4, "little")
 
 _KEYWORDS = (  # of `ip link`, which takes any beginning of one for the whole
     " up down name dev index link type txqueuelen qlen txqlen mtu address broadcast brd xdp netns multicast"
-    " allmulticast promisc trailers arp carrier dynamic vf master nomaster vrf mode alias group numtxqueues numrxqueues parentdev"
-    " protodown addrgenmode gso_max_size gro_max_size help "
+    " allmulticast promisc trailers arp carrier dynamic vf master nomaster vrf mode alias group numtxqueues"
+    " numrxqueues parentdev protodown addrgenmode gso_max_size gro_max_size help "
 )
 
 

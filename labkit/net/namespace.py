@@ -155,7 +155,15 @@ def add(name: str) -> None:
         os.close(os.open(path(name), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     except FileExistsError as error:
         raise Duplicate(
-            f"failed to add namespace '{name}': it exists", "delete it first: ip netns delete " + name
+            f"failed to add namespace '{name}': it exists already",
+            f"delete it first: ip netns delete {name}",
+            errno=error.errno or 0,
+        ) from error
+    except OSError as error:
+        raise Refused(
+            f"failed to add namespace '{name}': {cause(error.errno or 0)}",
+            f"its name is a file in {NETNS}",
+            errno=error.errno or 0,
         ) from error
 
     failure: list[OSError] = []

@@ -15,8 +15,10 @@ REFUSED: list[tuple[list[object], type[LabkitError], str]] = [
     (
         [Container("red", interfaces=(Interface("a-name-of-16-chr"),))],
         WrongUse,
-        "failed to add 'a-name-of-16-chr' in namespace 'red': a link's name has at most 15 characters\n"
-        "'a-name-of-16-chr' has 16",
+        (
+            "failed to add 'a-name-of-16-chr' in namespace 'red': a link's name has at most 15 characters\n"
+            "'a-name-of-16-chr' has 16"
+        ),
     ),
     (
         [Bridge("bridge/zero")],
@@ -66,8 +68,10 @@ REFUSED: list[tuple[list[object], type[LabkitError], str]] = [
     (
         [BR0, Container("veth", link="br0"), Bridge("veth-veth")],
         Duplicate,
-        "failed to add 'veth-veth' in namespace 'host': the name is taken\n"
-        "it is the other side of 'veth': choose another name",
+        (
+            "failed to add 'veth-veth' in namespace 'host': the name is taken\n"
+            "it is the other side of 'veth': choose another name"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2", "br0")],
@@ -82,32 +86,42 @@ REFUSED: list[tuple[list[object], type[LabkitError], str]] = [
     (
         [BR0, Container("red", "10.0.0.256/24", "br0")],
         WrongUse,
-        "failed to add '10.0.0.256/24' in namespace 'red': '10.0.0.256/24' is not an IP address\n"
-        "write it as 10.0.0.2/24 or fd00::2/64",
+        (
+            "failed to add '10.0.0.256/24' in namespace 'red': '10.0.0.256/24' is not an IP address\n"
+            "write it as 10.0.0.2/24 or fd00::2/64"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/33", "br0")],
         WrongUse,
-        "failed to add '10.0.0.2/33' in namespace 'red': '10.0.0.2/33' is not an IP address\n"
-        "write it as 10.0.0.2/24 or fd00::2/64",
+        (
+            "failed to add '10.0.0.2/33' in namespace 'red': '10.0.0.2/33' is not an IP address\n"
+            "write it as 10.0.0.2/24 or fd00::2/64"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.1.2/24", "br0")],
         WrongUse,
-        "failed to add '10.0.1.2/24' in namespace 'red': it is outside the subnet 10.0.0.0/24 of bridge 'br0'\n"
-        "as in 10.0.0.2/24",
+        (
+            "failed to add '10.0.1.2/24' in namespace 'red': it is outside the subnet 10.0.0.0/24 of bridge 'br0'\n"
+            "as in 10.0.0.2/24"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.0/24", "br0")],
         WrongUse,
-        "failed to add '10.0.0.0/24' in namespace 'red': it is the subnet itself\n"
-        "the first address of 10.0.0.0/24 is 10.0.0.1",
+        (
+            "failed to add '10.0.0.0/24' in namespace 'red': it is the subnet itself\n"
+            "the first address of 10.0.0.0/24 is 10.0.0.1"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.255/24", "br0")],
         WrongUse,
-        "failed to add '10.0.0.255/24' in namespace 'red': it is the subnet's broadcast address\n"
-        "the last address of 10.0.0.0/24 is 10.0.0.254",
+        (
+            "failed to add '10.0.0.255/24' in namespace 'red': it is the subnet's broadcast address\n"
+            "the last address of 10.0.0.0/24 is 10.0.0.254"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/24", "br0"), Container("blue", "10.0.0.2/24", "br0")],
@@ -132,56 +146,75 @@ REFUSED: list[tuple[list[object], type[LabkitError], str]] = [
     (
         [BR0, Container("red", "fd00::2/64", "br0")],
         WrongUse,
-        "failed to add 'fd00::2/64' in namespace 'red': it is IPv6, and bridge 'br0' has the IPv4 address 10.0.0.1/24\n"
-        "addresses on one bridge are of one family",
+        (
+            "failed to add 'fd00::2/64' in namespace 'red': "
+            "it is IPv6, and bridge 'br0' has the IPv4 address 10.0.0.1/24\n"
+            "addresses on one bridge are of one family"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/24", "br0", gateway="fd00::1")],
         WrongUse,
-        "failed to add gateway 'fd00::1' in namespace 'red': it is an IPv6 address, and '10.0.0.2/24' is IPv4\n"
-        "address and gateway are of one family",
+        (
+            "failed to add gateway 'fd00::1' in namespace 'red': it is an IPv6 address, and '10.0.0.2/24' is IPv4\n"
+            "address and gateway are of one family"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/24", "br0", gateway="10.0.1.1")],
         WrongUse,
-        "failed to add gateway '10.0.1.1' in namespace 'red': it is outside the subnet 10.0.0.0/24\n"
-        "a gateway is a neighbour of the container",
+        (
+            "failed to add gateway '10.0.1.1' in namespace 'red': it is outside the subnet 10.0.0.0/24\n"
+            "a gateway is a neighbour of the container"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/24", "br0", gateway="10.0.0.1/24")],
         WrongUse,
-        "failed to add gateway '10.0.0.1/24' in namespace 'red': '10.0.0.1/24' is not an IP address\n"
-        "a gateway has no prefix length",
+        (
+            "failed to add gateway '10.0.0.1/24' in namespace 'red': '10.0.0.1/24' is not an IP address\n"
+            "a gateway has no prefix length"
+        ),
     ),
     (
         [BR0, Container("red", link="br0", gateway="10.0.0.1")],
         WrongUse,
-        "failed to add gateway '10.0.0.1' in namespace 'red': the container has no address\n"
-        "as in Container('red', '10.0.0.2/24')",
+        (
+            "failed to add gateway '10.0.0.1' in namespace 'red': the container has no address\n"
+            "as in Container('red', '10.0.0.2/24')"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/24", "br1")],
         NotFound,
-        "failed to link 'eth0' of container 'red' to 'br1': no such bridge or container\n"
-        "bridges there: br0; containers there: red; or 'host'",
+        (
+            "failed to link 'eth0' of container 'red' to 'br1': no such bridge or container\n"
+            "bridges there: br0; containers there: red; or 'host'"
+        ),
     ),
     (
         [Container("red", link="blue"), Container("blue")],
         WrongUse,
-        "failed to link 'eth0' of container 'red' to 'blue': 'blue' does not link back\n"
-        "both sides of a cable say so: Container('blue', link='red')",
+        (
+            "failed to link 'eth0' of container 'red' to 'blue': 'blue' does not link back\n"
+            "both sides of a cable say so: Container('blue', link='red')"
+        ),
     ),
     (
         [Container("red", link="red")],
         WrongUse,
-        "failed to link 'eth0' of container 'red' to 'red': 'red' does not link back\n"
-        "both sides of a cable say so: Container('red', link='red')",
+        (
+            "failed to link 'eth0' of container 'red' to 'red': 'red' does not link back\n"
+            "both sides of a cable say so: Container('red', link='red')"
+        ),
     ),
     (
         [Container("a"), Container("b"), Bridge("br0", on="a"), Bridge("br0", on="b"), Container("red", link="br0")],
         WrongUse,
-        "failed to link 'eth0' of container 'red' to 'br0': there is more than one bridge of that name\n"
-        "say which: a:br0, b:br0",
+        (
+            "failed to link 'eth0' of container 'red' to 'br0': there is more than one bridge of that name\n"
+            "say which: a:br0, b:br0"
+        ),
     ),
     (
         [Bridge("br0", on="node")],
@@ -196,31 +229,42 @@ REFUSED: list[tuple[list[object], type[LabkitError], str]] = [
     (
         [Bridge("br0", mtu=65536)],
         WrongUse,
-        "failed to add 'br0' in namespace 'host': MTU 65536 is out of range\na veth or a bridge takes 68 to 65535 bytes",
+        (
+            "failed to add 'br0' in namespace 'host': MTU 65536 is out of range\n"
+            "a veth or a bridge takes 68 to 65535 bytes"
+        ),
     ),
     (
         [Bridge("br0", mac="02:00:00:00:00")],
         WrongUse,
-        "failed to add 'br0' in namespace 'host': '02:00:00:00:00' is not a MAC address\n"
-        "a MAC address is six bytes, as in 02:00:00:00:00:01",
+        (
+            "failed to add 'br0' in namespace 'host': '02:00:00:00:00' is not a MAC address\n"
+            "a MAC address is six bytes, as in 02:00:00:00:00:01"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/24", "br0", mac="01:00:5e:00:00:01")],
         WrongUse,
-        "failed to add 'eth0' in namespace 'red': '01:00:5e:00:00:01' is a multicast address\n"
-        "the lowest bit of a link's first byte is 0, as in 02:...",
+        (
+            "failed to add 'eth0' in namespace 'red': '01:00:5e:00:00:01' is a multicast address\n"
+            "the lowest bit of a link's first byte is 0, as in 02:..."
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/24", "br0", routes=("10.1.0.0/16 through 10.0.0.9",))],
         WrongUse,
-        "failed to add route '10.1.0.0/16 through 10.0.0.9' in namespace 'red': not understood\n"
-        "write it as 10.1.0.0/24 via 10.0.0.9 [dev eth0] [onlink]",
+        (
+            "failed to add route '10.1.0.0/16 through 10.0.0.9' in namespace 'red': not understood\n"
+            "write it as 10.1.0.0/24 via 10.0.0.9 [dev eth0] [onlink]"
+        ),
     ),
     (
         [BR0, Container("red", "10.0.0.2/24", "br0", routes=("fd01::/64 via 10.0.0.9",))],
         WrongUse,
-        "failed to add 'fd01::/64' in namespace 'red': an IPv6 route cannot go via '10.0.0.9', an IPv4 address\n"
-        "destination and gateway are of one family",
+        (
+            "failed to add 'fd01::/64' in namespace 'red': an IPv6 route cannot go via '10.0.0.9', an IPv4 address\n"
+            "destination and gateway are of one family"
+        ),
     ),
     (
         [Bridge("br0"), *(Container(f"c{number}", link="br0") for number in range(1024))],
@@ -230,8 +274,10 @@ REFUSED: list[tuple[list[object], type[LabkitError], str]] = [
     (
         ["red"],
         WrongUse,
-        "failed to read topology: 'red' is neither a Bridge nor a Container\n"
-        "as in Topology(Bridge('br0'), Container('red', link='br0'))",
+        (
+            "failed to read topology: 'red' is neither a Bridge nor a Container\n"
+            "as in Topology(Bridge('br0'), Container('red', link='br0'))"
+        ),
     ),
 ]
 
