@@ -52,8 +52,9 @@ class Debian:
         if user.isdigit():
             become[-1] = "--clear-groups"
         home = "/root" if user == "root" else f"/home/{user}" if not user.isdigit() else "/tmp"
+        path = "/usr/local/bin:/usr/bin:/bin"
         environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+            "PATH": f"{SBIN}:/usr/bin:/bin",
             if user == "root"
             else "/usr/bin:/bin",
             "HOME": home,
@@ -61,7 +62,7 @@ class Debian:
             **{name: os.environ[name] for name in TRUST if name in os.environ},
         }
         return subprocess.run(
-            [*APART, ENTER, str(self.root), *become, "env", f"PATH={path}", "sh", "-c", command],
+            [*APART, ENTER, str(self.root), *become, "env", f"PATH={SBIN}:{path}" if user == "root" else f"PATH={path}", "sh", "-c", command],
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
