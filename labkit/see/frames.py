@@ -110,17 +110,20 @@ def _svg_paths(capture: Any, packets: list[Packet], places: list[str]) -> str:
         parts += [text(at[place], 28, "name", namespace, "middle"), text(at[place], 45, "fact", interface, "middle")]
         parts.append(f'<path class="lane" d="M{at[place]:g} 54V{bottom:g}"/>')
     for index, packet in enumerate(packets):
-        parts += _path([at[place] for place, _ in packet.seen], top + ROW * index + 13)
+        flood = bool(packet.data[:1] and packet.data[0] & 1)
+        parts += _path(
+            [at[place] for place, _ in packet.seen], top + ROW * index + 13, "cable plan" if flood else "cable"
+        )
     return _finished(capture, width, bottom, parts, _missing(capture))
 
 
-def _path(xs: list[float], y: float) -> list[str]:
+def _path(xs: list[float], y: float, kind: str) -> list[str]:
     start = xs[0]
     parts = []
     for end, tip in ((max(xs), -1), (min(xs), 1)):
         if end != start:
-            head = f"M{end + 14 * tip:g} {y - 5:g}l{-8 * tip} 5l{8 * tip} 5"
-            parts.append(f'<path class="cable" d="M{start:g} {y:g}H{end + 6 * tip:g}{head}"/>')
+            parts.append(f'<path class="{kind}" d="M{start:g} {y:g}H{end + 6 * tip:g}"/>')
+            parts.append(f'<path class="cable" d="M{end + 14 * tip:g} {y - 5:g}l{-8 * tip} 5l{8 * tip} 5"/>')
     parts += [f'<circle class="dot" cx="{x:g}" cy="{y:g}" r="4"/>' for x in dict.fromkeys(xs[1:]) if x != start]
     return [*parts, f'<circle class="dot full" cx="{start:g}" cy="{y:g}" r="4.5"/>']
 

@@ -26,6 +26,7 @@ STYLE = """
 .lk .host{fill:var(--host)}.lk .container{fill:var(--con)}.lk .frame{fill:none;stroke:var(--edge);stroke-width:1.5}
 .lk .bridge{fill:var(--sw);stroke:var(--swe);stroke-width:1.5}
 .lk .cable{fill:none;stroke:var(--cable);stroke-width:2}.lk .dot{fill:var(--bg);stroke:var(--cable);stroke-width:2}
+.lk .lane{stroke:var(--edge);stroke-width:1.5}
 .lk .off{stroke:var(--bad);stroke-dasharray:6 5}.lk .plan{stroke-dasharray:1 4;stroke-linecap:round}
 .lk .is-added{stroke:var(--add);stroke-width:2.5}.lk .is-removed{stroke:var(--rem);stroke-dasharray:3 4;stroke-width:2}
 .lk .dot.is-removed{stroke-dasharray:none}.lk .full{fill:var(--cable)}

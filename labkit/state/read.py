@@ -21,6 +21,8 @@ from labkit.state.snapshot import NamespaceState, Snapshot
 __all__ = ["snapshot"]
 
 _AF_BRIDGE = 7
+_FOLLOWS_CARRIER = ("UP", "DOWN", "LOWERLAYERDOWN")
+_ROUNDS = 4
 _GETNETCONF = 82
 _PROXY = 8  # NTF_PROXY: addresses answered for on another's behalf
 _BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
@@ -71,56 +73,73 @@ def _places(names: tuple[str, ...]) -> list[Place]:
 
 
 def _read_all(places: list[Place], *, all_named: bool) -> Snapshot:
-    for place in places:
-        try:
-            with namespaces.enter(place.names[0]):
-                place.state = _read_here(place)
-        except (NotFound, NamespaceGone):
-            if all_named:
-                raise
-    alive = [place for place in places if place.state is not None]
-    states = peers.resolve([place.state for place in alive if place.state])
-    return Snapshot(tuple(states))
+    for _ in range(_ROUNDS):
+        unsettled = False
+        for place in places:
+            place.state = None
+            try:
+                with namespaces.enter(place.names[0]):
+                    opened = netlink.Socket()
+                    try:
+                        place.state = _read_here(place, opened)
+                        unsettled |= _settle(place.state, opened)
+                    finally:
+                        opened.close()
+            except (NotFound, NamespaceGone):
+                if all_named:
+                    raise
+        if not unsettled:
+            break
+    return Snapshot(tuple(peers.resolve([place.state for place in places if place.state is not None])))
 
 
-def _read_here(place: Place) -> NamespaceState:
-    opened = netlink.Socket()
-    try:
-        told_links = opened.dump(netlink.GETLINK, _WITHOUT_STATISTICS)
-        names = decode.names_by_index(told_links)
-        links = [decode.link(record, names) for record in told_links]
+def _settle(state: NamespaceState, opened: netlink.Socket) -> bool:
+    """Return whether a link's carrier changed and the kernel has yet to draw the consequences (operstate, routes marked
+    linkdown), which it does some time later, or at once for a link that is asked for by itself."""
+    waiting = [
+        link
+        for link in state.links
+        if link.operstate in _FOLLOWS_CARRIER and (link.operstate == "UP") != link.has_carrier
+    ]
+    for link in waiting:
+        with suppress(netlink.Refusal):
+            body = netlink.pack(netlink.LinkHeader(ifindex=link.ifindex))
+            opened.ask(netlink.Request(netlink.GETLINK, netlink.REQUEST, body))
+    return bool(waiting)
 
-        def told(
-            kind: int, header: netlink.Header, decoded: Callable[[netlink.Record, Mapping[int, str]], Entry]
-        ) -> tuple[Entry, ...]:
-            records = opened.dump(kind, netlink.pack(header))
-            return tuple(decoded(record, names) for record in records if _is_entry(record))
 
-        fdb = told(netlink.GETNEIGH, netlink.NeighbourHeader(family=_AF_BRIDGE), decode.fdb_entry)
-        neighbours = told(netlink.GETNEIGH, netlink.NeighbourHeader(), decode.neighbour)
-        proxies = told(netlink.GETNEIGH, netlink.NeighbourHeader(flags=_PROXY), decode.neighbour)
-        order = {name: index for index, name in names.items()}
-        return NamespaceState(
-            name=place.names[0],
-            inode=place.inode,
-            also=tuple(place.names[1:]),
-            links=tuple(links),
-            addresses=told(netlink.GETADDR, netlink.AddressHeader(), decode.address),
-            routes=told(netlink.GETROUTE, netlink.RouteHeader(), decode.route),
-            neighbours=tuple(
-                sorted(
-                    neighbours + proxies,
-                    key=lambda entry: (entry.family, order.get(entry.dev, 0), _ip_order(entry.dst)),
-                )
-            ),
-            fdb=tuple(
-                sorted(fdb, key=lambda entry: (order.get(entry.ifname, 0), entry.mac, entry.vlan or 0, entry.flags))
-            ),
-            rules=told(netlink.GETRULE, netlink.RouteHeader(), decode.rule),
-            sysctls=_sysctls(opened, links),
-        )
-    finally:
-        opened.close()
+def _read_here(place: Place, opened: netlink.Socket) -> NamespaceState:
+    told_links = opened.dump(netlink.GETLINK, _WITHOUT_STATISTICS)
+    names = decode.names_by_index(told_links)
+    links = [decode.link(record, names) for record in told_links]
+
+    def told(
+        kind: int, header: netlink.Header, decoded: Callable[[netlink.Record, Mapping[int, str]], Entry]
+    ) -> tuple[Entry, ...]:
+        records = opened.dump(kind, netlink.pack(header))
+        return tuple(decoded(record, names) for record in records if _is_entry(record))
+
+    fdb = told(netlink.GETNEIGH, netlink.NeighbourHeader(family=_AF_BRIDGE), decode.fdb_entry)
+    neighbours = told(netlink.GETNEIGH, netlink.NeighbourHeader(), decode.neighbour)
+    proxies = told(netlink.GETNEIGH, netlink.NeighbourHeader(flags=_PROXY), decode.neighbour)
+    order = {name: index for index, name in names.items()}
+    return NamespaceState(
+        name=place.names[0],
+        inode=place.inode,
+        also=tuple(place.names[1:]),
+        links=tuple(links),
+        addresses=told(netlink.GETADDR, netlink.AddressHeader(), decode.address),
+        routes=told(netlink.GETROUTE, netlink.RouteHeader(), decode.route),
+        neighbours=tuple(
+            sorted(
+                neighbours + proxies,
+                key=lambda entry: (entry.family, order.get(entry.dev, 0), _ip_order(entry.dst)),
+            )
+        ),
+        fdb=tuple(sorted(fdb, key=lambda entry: (order.get(entry.ifname, 0), entry.mac, entry.vlan or 0, entry.flags))),
+        rules=told(netlink.GETRULE, netlink.RouteHeader(), decode.rule),
+        sysctls=_sysctls(opened, links),
+    )
 
 
 def _is_entry(record: netlink.Record) -> bool:
