@@ -44,6 +44,10 @@ class LabkitError(Exception):
         self.hint = hint
         self.errno = errno
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the sentence, without the way through labkit's own code that led to it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class WrongUse(LabkitError, ValueError):
     """What was asked for cannot be."""
