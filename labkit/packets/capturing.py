@@ -49,6 +49,12 @@ def capture(
         raise WrongUse(
             "failed to capture: nothing named to capture on", "name a namespace, 'red', or a link, 'red/eth0'"
         )
+    for place in where:
+        if not place.partition("/")[0]:
+            raise WrongUse(
+                f"failed to capture on '{place}': it names no namespace",
+                "write 'red' (all links of namespace red), 'red/eth0', or 'host/br0'",
+            )
     return Capture(where, filter, limit, bytes, snap)
 
 

@@ -10,10 +10,11 @@ import re
 import struct
 import subprocess
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from labkit.errors import CommandNotInstalled, WrongUse
+from labkit.packets.inside import inside
 from labkit.packets.links import ETHERNET, RAW
 
 if TYPE_CHECKING:
@@ -34,10 +35,21 @@ def compile_expression(
 ) -> tuple[Instruction, ...]:
     """Return the program for `expression`, as `tcpdump -ddd` makes it. `live`: VLAN tags are looked for where the
     kernel keeps them, beside the frame. Raises WrongUse, CommandNotInstalled."""
-    where = ["-i", "lo"] if live and re.search(r"\bvlan\b", expression) else []
-    command = ["tcpdump", *where, "-y", _NAMES[linktype], "-s", str(snap), "-ddd", "--", expression]
+    beside = live and re.search(r"\bvlan\b", expression)
+    command = [
+        "tcpdump",
+        *(["-i", "lo"] if beside else []),
+        "-y",
+        _NAMES[linktype],
+        "-s",
+        str(snap),
+        "-ddd",
+        "--",
+        expression,
+    ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        run_it = partial(subprocess.run, command, capture_output=True, text=True, check=False)
+        done = inside("host", run_it) if beside else run_it()  # the host's lo is always up
     except FileNotFoundError as error:
         raise CommandNotInstalled(
             f"failed to compile filter '{expression}': tcpdump is not installed", "install it with: apt install tcpdump"

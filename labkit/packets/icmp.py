@@ -279,11 +279,14 @@ class Probe:
         except OSError:
             return 0
 
+    def close(self) -> None:
+        self.sock.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.sock.close()
+        self.close()
 
 
 def checksum(data: bytes) -> bytes:

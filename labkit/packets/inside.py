@@ -31,7 +31,13 @@ def inside(namespace: str, function: Callable[[], Result]) -> Result:
 
     thread = threading.Thread(target=work, name=f"labkit-inside-{namespace}")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:  # an interrupt: what was opened meanwhile belongs to nobody
+        thread.join()
+        for result in results:
+            getattr(result, "close", lambda: None)()
+        raise
     if failures:
         raise failures[0]
     return results[0]

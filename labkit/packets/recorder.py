@@ -125,8 +125,12 @@ class Source:
             if self.only and links.name_of(sock, self.only) is None:
                 self._note(f"link '{self.indexes[self.only]}' in namespace '{self.namespace}' was deleted meanwhile")
 
-    def learn_names(self, seen: set[int]) -> None:
-        """Find the names of links that appeared after the start."""
+    def _parse(self) -> None:
+        """Take the blocks apart, and find the names of links that appeared after the start."""
+        for block in self.blocks:
+            self.parsed += [record for record in records(block) if record.time_ns >= self.switched_ns]
+        self.blocks.clear()
+        seen = {record.link for record in self.parsed if isinstance(record.link, int)}
         for index in seen - self.indexes.keys():
             for sock in self.sockets():
                 name = links.name_of(sock, index)
@@ -135,11 +139,8 @@ class Source:
 
     def frames(self, end_ns: int, forget: bool = False) -> list[Frame]:
         """Return the frames up to `end_ns`, as they came. forget: give up the memory that they took."""
-        for block in self.blocks:
-            self.parsed += [record for record in records(block) if record.time_ns >= self.switched_ns]
-        self.blocks.clear()
+        self._parse()
         wanted = [record for record in self.parsed if record.time_ns <= end_ns]
-        self.learn_names({record.link for record in wanted if isinstance(record.link, int)})
         if forget:
             self.parsed = [record for record in self.parsed if record.time_ns > end_ns]
             self.count, self.bytes = len(self.parsed), sum(len(record.data) for record in self.parsed)
@@ -159,6 +160,7 @@ class Source:
 
     def close(self) -> None:
         self.count_lost()
+        self._parse()
         close_elsewhere(*[thing for thing in (self.ring, self.plain) if thing is not None])
         self.ring = self.plain = None
 
