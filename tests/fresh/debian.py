@@ -52,17 +52,15 @@ class Debian:
         if user.isdigit():
             become[-1] = "--clear-groups"
         home = "/root" if user == "root" else f"/home/{user}" if not user.isdigit() else "/tmp"
-        path = "/usr/local/bin:/usr/bin:/bin"
+        path = f"{SBIN}:/usr/local/bin:/usr/bin:/bin" if user == "root" else "/usr/local/bin:/usr/bin:/bin"
         environment = {
             "PATH": f"{SBIN}:/usr/bin:/bin",
-            if user == "root"
-            else "/usr/bin:/bin",
             "HOME": home,
             "LANG": "C.UTF-8",
             **{name: os.environ[name] for name in TRUST if name in os.environ},
         }
         return subprocess.run(
-            [*APART, ENTER, str(self.root), *become, "env", f"PATH={SBIN}:{path}" if user == "root" else f"PATH={path}", "sh", "-c", command],
+            [*APART, ENTER, str(self.root), *become, "env", f"PATH={path}", "sh", "-c", command],
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
