@@ -31,7 +31,7 @@ COMMANDS = (
     Command("grade", "labkit.grading.grade", "run exercises and say what they are worth"),
     Command("progress", "labkit.grading.progress", "show what is done and what is next"),
     Command("author", "labkit.author.cli", "write lessons and exercises, and check that they hold"),
-    Command("completion", "labkit.machine.completion", "print a script that completes labkit's commands in a shell"),
+    Command("completion", "labkit.completion", "print a script that completes labkit's commands in a shell"),
 )
 
 

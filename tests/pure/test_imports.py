@@ -25,7 +25,16 @@ for _above in ("grading", "author"):
 MAY["needs"] = {"errors", "net", "machine"}
 MAY["course"] = {"errors"}
 MAY["server"] = {"errors", "course"}
-MAY["cli"] = MAY["pytest_plugin"] = {*ORDER, "see", "machine", "needs", "course", "server"}
+MAY["cli"] = MAY["completion"] = MAY["pytest_plugin"] = {
+    *ORDER,
+    "see",
+    "machine",
+    "needs",
+    "course",
+    "server",
+    "cli",
+    "completion",
+}
 MAY["__init__"] = MAY["cli"]  # it names what others make, and imports it when asked; see the tests at the end
 
 
