@@ -12,10 +12,11 @@ LEGEND = "+ added,  - removed,  ~ changed"
 
 
 def compared(before: Picture, after: Picture, notes: dict[str, list[Note]] | None = None) -> Picture:
-    """Return the picture of `after` with what is different from `before` marked; `notes` are a box's further lines."""
+    """Return the picture of `after` with what is different from `before` marked; `notes` are a box's further
+    lines: what changed in its routes, when not given."""
     old = {box.name: box for box in before.boxes}
     new = {box.name: box for box in after.boxes}
-    told = notes or {}
+    told = notes if notes is not None else {name: _routes(old[name], new[name]) for name in new if name in old}
     boxes = [
         replace(_box(old[name], new[name]), notes=tuple(told.get(name, ())))
         if name in old and name in new
@@ -55,7 +56,13 @@ def _box(was: Box, now: Box) -> Box:
         else:
             bridges.append(Bridge(replace(bridge.plug, sign="-"), gone))
     plugs += [replace(plug, sign="-") for plug in was.plugs if plug.name not in here]
-    return replace(now, plugs=tuple(plugs), bridges=tuple(bridges))
+    routes = tuple(route for route in now.routes if route in was.routes)
+    return replace(now, plugs=tuple(plugs), bridges=tuple(bridges), routes=routes)
+
+
+def _routes(was: Box, now: Box) -> list[Note]:
+    gone = [("-", f"route {route}") for route in was.routes if route not in now.routes]
+    return gone + [("+", f"route {route}") for route in now.routes if route not in was.routes]
 
 
 def _plug(was: Plug, now: Plug, bridges: tuple[str | None, str | None]) -> Plug:

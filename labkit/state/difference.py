@@ -125,6 +125,8 @@ def _compared(was: NamespaceState, now: NamespaceState) -> Iterator[Change]:
     yield from _sysctls(was, now)
 
 
+_FOLLOW_THE_LINK = ("dead", "linkdown")
+
 Row = tuple[object, tuple[str, str, str]]  # what makes it the same thing; its text, its changing part, its link
 
 
@@ -136,8 +138,9 @@ def _addresses(state: NamespaceState) -> Iterator[Row]:
 def _routes(state: NamespaceState) -> Iterator[Row]:
     for entry in state.routes:
         if entry.table != "local":
-            text = replace(entry, flags=()).text
-            yield (entry.family, text), (text, " ".join(entry.flags) or "usable", entry.dev or "")
+            text = replace(entry, flags=tuple(flag for flag in entry.flags if flag not in _FOLLOW_THE_LINK)).text
+            standing = " ".join(flag for flag in entry.flags if flag in _FOLLOW_THE_LINK) or "usable"
+            yield (entry.family, text), (text, standing, entry.dev or "")
 
 
 def _neighbours(state: NamespaceState) -> Iterator[Row]:

@@ -44,9 +44,8 @@ def namespace_table(state: NamespaceState) -> str:
 
 def told_sysctls(state: NamespaceState) -> list[tuple[str, object]]:
     """Return the sysctls that differ from what labkit states for every namespace."""
-    usual = {"net.ipv6.conf.all.disable_ipv6": "1"}
     told: list[tuple[str, object]] = [
-        (key, value) for key, value in state.sysctls.items() if value != usual.get(key, "0")
+        (key, value) for key, value in state.sysctls.items() if value != "0" and not key.endswith("disable_ipv6")
     ]
     for link in state.links:
         told += [

@@ -1,0 +1,235 @@
+"""Pictures: the same for the same data, with everything in them, in words as in lines.
+
+Golden files are rewritten with LABKIT_GOLDEN=write; look at each in a browser, light and dark, before you commit it."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from labkit import see
+from labkit.lab import Bridge, Container, Interface, Topology
+from labkit.see.fold import KEPT, folded
+from labkit.see.layout import CHARACTER, Layout, PlacedBox, layout_of, text_width
+from labkit.see.show import picture_of
+from labkit.state import Difference, Snapshot, difference
+
+GOLDEN = os.path.join(os.path.dirname(__file__), "golden")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@cache
+def kept(name: str) -> Snapshot:
+    with open(os.path.join(GOLDEN, f"{name}.json"), encoding="utf-8") as file:
+        return Snapshot.from_json(file.read())
+
+
+def star(number: int) -> Topology:
+    containers = [Container(f"c{i}", f"10.0.{i // 250}.{i % 250 + 2}/16", "br0") for i in range(1, number + 1)]
+    return Topology(Bridge("br0", "10.0.0.1/16"), *containers)
+
+
+def routed() -> Topology:
+    return Topology(
+        Bridge("br0"),
+        Bridge("br1"),
+        Container("red", "10.0.1.2/24", "br0", gateway="10.0.1.1"),
+        Container(
+            "router",
+            interfaces=(Interface("eth0", "10.0.1.1/24", "br0"), Interface("eth1", "10.0.2.1/24", "br1")),
+            sysctls={"net.ipv4.ip_forward": 1},
+        ),
+        Container("blue", "10.0.2.2/24", "br1", gateway="10.0.2.1"),
+    )
+
+
+def nodes() -> Topology:
+    things: list[Bridge | Container] = [Bridge("br0", "192.168.0.1/24")]
+    for n in (1, 2, 3):
+        things += [
+            Container(f"node{n}", f"192.168.0.{n + 1}/24", "br0", sysctls={"net.ipv4.ip_forward": 1}),
+            Bridge("cni0", f"10.244.{n}.1/24", on=f"node{n}"),
+            *(Container(f"pod{n}{c}", f"10.244.{n}.{i}/24", f"node{n}:cni0") for i, c in enumerate("ab", 2)),
+        ]
+    return Topology(*things)
+
+
+PICTURES: dict[str, Callable[[], Topology | Snapshot | Difference]] = {
+    "veth": lambda: Topology(Container("red", "10.0.0.1/24", "blue"), Container("blue", "10.0.0.2/24", "red")),
+    "alone": lambda: Topology(Container("red"), Container("blue")),
+    "bridge": lambda: Topology(
+        Bridge("br0", "10.0.0.1/24"),
+        *(Container(name, f"10.0.0.{i}/24", "br0") for i, name in enumerate(("red", "blue", "green"), 2)),
+    ),
+    "to-the-host": lambda: Topology(
+        Container(
+            "red", interfaces=(Interface("eth0", "fd00:1234:5678:9abc:def0:1234:5678:9abc/64", "host", mtu=1400),)
+        )
+    ),
+    "router": routed,
+    "nodes": nodes,
+    "twelve": lambda: star(12),
+    "hundred": lambda: star(100),
+    "before": lambda: kept("before"),
+    "after": lambda: kept("after"),
+    "difference": lambda: difference(kept("before"), kept("after")),
+}
+
+
+def golden(name: str, content: str) -> str:
+    path = os.path.join(GOLDEN, name)
+    if os.environ.get("LABKIT_GOLDEN") == "write":
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content + "\n")
+    with open(path, encoding="utf-8") as file:
+        return file.read().removesuffix("\n")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_picture_is_the_golden_one(name: str) -> None:
+    thing = PICTURES[name]()
+    assert see.topology_text(thing) == golden(f"{name}.txt", see.topology_text(thing))
+    assert see.topology_svg(thing) == golden(f"{name}.svg", see.topology_svg(thing))
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_svg_stands_alone_and_speaks(name: str) -> None:
+    svg = see.topology_svg(PICTURES[name]())
+    root = ET.fromstring(svg)
+    assert root.get("role") == "img"
+    title, description = root.findall(f"{SVG}title")[0], root.findall(f"{SVG}desc")[0]
+    assert root.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
+    assert description.text == see.topology_text(PICTURES[name]())
+    assert title.text
+    allowed = {"svg", "title", "desc", "style", "rect", "g", "text", "tspan", "path", "circle"}
+    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= allowed
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+    assert "prefers-color-scheme:dark" in svg
+    assert len(svg) < 60_000
+
+
+def everything_in(thing: Topology | Snapshot | Difference) -> Iterator[str]:
+    picture = folded(picture_of(thing))
+    for box in picture.boxes:
+        yield box.name
+        for plug in box.every_plug():
+            yield from (plug.name, plug.mac, *plug.addresses)
+        yield from box.routes
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_no_name_address_mac_or_route_is_hidden_or_cut(name: str) -> None:
+    thing = PICTURES[name]()
+    svg, words = ET.fromstring(see.topology_svg(thing)), see.topology_text(thing)
+    lines = {"".join(element.itertext()) for element in svg.iter(f"{SVG}text")}
+    parts = {element.text for element in svg.iter(f"{SVG}tspan")}
+    for said in everything_in(thing):
+        assert said in words
+        assert any(said in line for line in lines | parts if line), said
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_overlaps_or_sticks_out(name: str) -> None:
+    in_order(layout_of(folded(picture_of(PICTURES[name]()))))
+
+
+def in_order(layout: Layout) -> None:
+    boxes = layout.boxes
+    for index, one in enumerate(boxes):
+        assert 0 <= one.x <= one.x + one.width <= layout.width
+        assert 0 <= one.y <= one.y + one.height <= layout.height
+        for other in boxes[index + 1 :]:
+            apart = one.x + one.width <= other.x or other.x + other.width <= one.x
+            assert apart or one.y + one.height <= other.y or other.y + other.height <= one.y, (
+                f"{one.box.name} and {other.box.name} overlap"
+            )
+        inside(one)
+
+
+def inside(placed: PlacedBox) -> None:
+    for row in placed.rows:
+        assert text_width(row.lines) <= placed.width
+        assert placed.y < row.y
+        assert row.y + row.height <= placed.y + placed.height + 10
+    for bridge in placed.bridges:
+        assert placed.x < bridge.x
+        assert bridge.x + bridge.width < placed.x + placed.width
+        assert bridge.y + bridge.height <= placed.y + placed.height
+        for side in ("left", "right", ""):
+            rows = [row for row in bridge.rows if row.side == side]
+            for above, below in pairwise(rows):
+                assert above.y + above.height <= below.y + 1, "ports of one side are one above the other"
+    assert text_width(placed.footer) <= placed.width
+
+
+def test_any_topology_can_be_drawn() -> None:
+    for seed in range(40):
+        in_order(layout_of(folded(picture_of(some_topology(random.Random(seed))))))
+
+
+def some_topology(dice: random.Random) -> Topology:
+    things: list[Bridge | Container] = [Bridge(f"br{i}") for i in range(dice.randint(1, 3))]
+    links = [f"br{i}" for i in range(len(things))] + ["host"]
+    for i in range(dice.randint(0, 30)):
+        ports = tuple(Interface(f"eth{j}", link=dice.choice(links)) for j in range(dice.randint(0, 3)))
+        things.append(Container(f"c{i}", interfaces=ports, routes=("10.9.0.0/16 via 10.0.0.1",) * dice.randint(0, 2)))
+        if ports and dice.random() < 0.2:
+            things.append(Bridge("inner", on=f"c{i}"))
+            links.append(f"c{i}:inner")
+    return Topology(*things)
+
+
+def test_many_alike_are_folded_and_what_differs_stays() -> None:
+    picture = picture_of(star(1000))
+    short = folded(picture)
+    assert [box.name for box in short.boxes][-1] == f"{1000 - KEPT} more like c{KEPT}"
+    assert len(short.boxes) == KEPT + 2
+    odd = picture.boxes[500]
+    changed = replace(odd, plugs=tuple(replace(plug, state="down") for plug in odd.plugs))
+    boxes = tuple(changed if box is odd else box for box in picture.boxes)
+    assert odd.name in [box.name for box in folded(replace(picture, boxes=boxes)).boxes]
+    assert folded(picture_of(star(39))) == picture_of(star(39))
+
+
+def test_a_plan_and_what_became_of_it_are_compared() -> None:
+    plan = Topology(
+        Bridge("br0", "10.0.0.1/24"),
+        *(Container(name, f"10.0.0.{i}/24", "br0") for i, name in enumerate(("red", "blue", "green"), 2)),
+    )
+    assert not re.search(r"^ *[-+~] ", see.difference(plan, kept("before")).text.split("\n", 1)[1], re.MULTILINE)
+    assert "- green (removed)" in see.difference(plan, kept("after")).text
+
+
+def test_a_link_that_is_down_is_dashed_and_says_so_at_both_ends() -> None:
+    svg = see.topology_svg(kept("after"))
+    assert 'class="cable off"' in svg
+    assert ">down</text>" in svg
+    assert "port veth-red, 02:00:f6:1c:87:51, down" in see.topology_text(kept("after"))
+    assert "eth0 10.0.0.2/24, 02:35:8a:db:b3:14, no carrier" in see.topology_text(kept("after"))
+
+
+def test_names_from_anywhere_do_no_harm() -> None:
+    state = kept("before")["red"]
+    svg = see.topology_svg(Snapshot((replace(state, name='<b onload="x">&'),)))
+    assert ET.fromstring(svg).tag == f"{SVG}svg"
+
+
+def test_what_is_shown_is_text_and_svg() -> None:
+    shown: Any = see.topology(kept("before"))
+    assert set(shown._repr_mimebundle_()) == {"text/plain", "image/svg+xml"}
+    assert repr(shown) == shown.text == see.topology_text(kept("before"))
+    assert set(kept("before")._repr_mimebundle_()) == {"text/plain", "image/svg+xml"}
+
+
+def test_a_character_is_as_wide_as_we_reckon() -> None:
+    """DejaVu Sans Mono, Menlo, SF Mono and Courier are 0.6 em wide, Consolas 0.55: at 12 px, 7.2 at most."""
+    assert CHARACTER >= 12 * 0.602
