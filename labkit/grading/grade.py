@@ -97,6 +97,9 @@ def grade(path: str, expected: str | None = None, cell_timeout: float = CELL_TIM
         results, notes = _run_and_judge(path, notebook, exercise, solutions, cell_timeout)
     except Unavailable as error:
         return Report(path, exercise, exercise.not_run(str(error)), [str(error)], cannot_run=True)
+    except Exception as error:  # noqa: BLE001  one submission must not take the others with it
+        problem = f"it could not be judged: {type(error).__name__}: {error}"
+        return Report(path, exercise, exercise.not_run(problem), [problem])
     return Report(path, exercise, results, notes)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.check import Result
+from labkit.course import default_folder
 from labkit.grading import exercises
 from labkit.grading.files import write_json
 
@@ -101,12 +102,12 @@ def text(course: str, ids: Sequence[str]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `labkit progress` understands."""
     parser.description = "Show which exercises are done, how far the others are, and which is next."
-    parser.add_argument("folder", metavar="FOLDER", nargs="?", help="your copy of the course (default: the one here)")
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", help="your copy of the course (default: the one of `labkit lab`)")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the progress; return 0, or 2 where there is no copy of the course."""
-    course = course_folder(arguments.folder) or course_folder(os.path.join(arguments.folder or ".", "course"))
+    course = course_folder(arguments.folder) or (None if arguments.folder else course_folder(default_folder()))
     if course is None:
         print("labkit progress: there is no copy of the course here; start one with: labkit lab")
         return 2

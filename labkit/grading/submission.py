@@ -25,6 +25,7 @@ __all__ = ["Cell", "Kernel", "Run", "Specs", "code_cells", "start"]
 
 CELL_TIMEOUT = 60.0  # seconds
 GRACE = 3.0  # seconds between an interrupt and giving up
+GRACE_LOUD = 15.0  # the same while ipykernel still passes on what was printed: it waits 10 s for that
 MOST_OUTPUT = 20_000_000  # bytes of one cell
 STARTUP = 60.0  # seconds
 
@@ -78,9 +79,7 @@ class Kernel:
             elif outcome == "loud":
                 run.problems.append(f"{where} printed more than {MOST_OUTPUT // 1_000_000} MB and was interrupted")
             elif outcome == "stuck":
-                run.problems.append(
-                    f"{where} took longer than {timeout:g} s and ignored the interrupt; no cell after it was run"
-                )
+                run.problems.append(f"{where} was interrupted and went on; no cell after it was run")
                 break
             elif outcome == "dead":
                 run.alive = False
@@ -94,33 +93,42 @@ class Kernel:
         end = time.monotonic() + timeout
         received, outcome, interrupted = 0, "ok", ""
         while True:
-            try:
-                message = self.client.get_iopub_msg(timeout=min(0.2, max(0.01, end - time.monotonic())))
-            except queue.Empty:
-                message = None
-                if not self.manager.is_alive():
-                    return "dead"
-            if message is not None and message["parent_header"].get("msg_id") == message_id:
+            message = self._received("iopub", min(0.2, max(0.01, end - time.monotonic())))
+            if not message and not self.manager.is_alive():
+                return "dead"
+            if message.get("parent_header", {}).get("msg_id") == message_id:
                 kind, content = message["msg_type"], message["content"]
                 received += _size(content)
-                if kind == "error" and not interrupted:
+                if kind == "error":
                     outcome = f"error {content.get('ename')}: {_first_line(content.get('evalue'))}"
                 if kind == "status" and content.get("execution_state") == "idle":
                     self._drain()
                     return interrupted or outcome
+            if interrupted and self._received("shell", 0).get("parent_header", {}).get("msg_id") == message_id:
+                return interrupted  # it has stopped; what it printed may still be on its way
             late, loud = time.monotonic() > end, received > MOST_OUTPUT
             if late and interrupted:
                 return "stuck"
             if (late or loud) and not interrupted:
                 interrupted = "loud" if loud else "long"
-                end = time.monotonic() + GRACE
+                end = time.monotonic() + (GRACE_LOUD if loud else GRACE)
                 with suppress(OSError, RuntimeError):
                     self.manager.interrupt_kernel()
 
+    def _received(self, channel: str, timeout: float) -> dict[str, Any]:
+        """Return the next message, or {} where there is none or it is no message: the submission may send anything."""
+        get = self.client.get_iopub_msg if channel == "iopub" else self.client.get_shell_msg
+        try:
+            message = get(timeout=timeout)
+        except queue.Empty:
+            return {}
+        except Exception:  # noqa: BLE001
+            return {}
+        return message if isinstance(message, dict) else {}
+
     def _drain(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self.client.get_shell_msg(timeout=0)
+        while self._received("shell", 0):
+            pass
 
 
 @contextmanager

@@ -22,9 +22,12 @@ for _above in ("check", "live", "grading", "author"):
 MAY["machine"] = {"errors", "net"}
 for _above in ("grading", "author"):
     MAY[_above].add("machine")
+MAY["grading"].add("course")  # where the learner's copy, and so their progress, lies
 MAY["needs"] = {"errors", "net", "machine"}
 MAY["course"] = {"errors"}
 MAY["server"] = {"errors", "course"}
+for _above in ("grading", "author"):
+    MAY[_above].add("course")
 MAY["cli"] = MAY["completion"] = MAY["pytest_plugin"] = {
     *ORDER,
     "see",
