@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import sys
+import time
 
 from labkit.machine import private
 from labkit.machine.signals import Waiter, original_dispositions
@@ -51,18 +52,24 @@ def main(control: int, report: int) -> None:
 
 
 def _serve(child: int, control: int, waiter: Waiter) -> None:
+    """Pass signals on and reap, until the child ends or the launcher does.
+
+    A signal to the whole process group (Ctrl-C, a shell's kill %1, Jupyter's interrupt) reaches launcher, init and
+    child alike; the launcher cannot tell, and asks to pass it on. Init gets such a signal itself, some time before or
+    just after it is asked: then it does not."""
+    own: dict[int, float] = {}  # signal -> when init itself got it, and was not asked yet
     while True:
         ready = waiter.wait()
-        if control in ready:
-            asked = os.read(control, 512)
-            if not asked:
-                os._exit(128 + signal.SIGKILL)
-            # A signal to the whole process group reached init too, and the child: it is not sent twice.
-            seen = waiter.signals()
-            for number in set(asked) - seen:
+        asked = os.read(control, 512) if control in ready else None
+        if asked == b"":
+            os._exit(128 + signal.SIGKILL)
+        _note(own, waiter)
+        for number in set(asked or b""):
+            if number not in own:
+                time.sleep(0.05)
+                _note(own, waiter)
+            if time.monotonic() - own.pop(number, 0) > 5:
                 os.kill(child, number)
-        else:
-            waiter.signals()
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -83,6 +90,10 @@ def die_with_parent(pipe: int) -> None:
     poll.register(pipe, select.POLLHUP)
     if poll.poll(0):
         os._exit(1)
+
+
+def _note(own: dict[int, float], waiter: Waiter) -> None:
+    own.update(dict.fromkeys(waiter.signals(), time.monotonic()))
 
 
 def _set_name(name: str) -> None:

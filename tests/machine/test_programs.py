@@ -1,0 +1,78 @@
+"""The machine's `ip` behaves as the real one, and its namespaces have stated sysctls; `sudo` is harmless."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.net.sysctl import STATED
+
+SETTINGS = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in STATED)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "ip netns add red",
+        "/sbin/ip netns add red",
+        "$(which ip) net a red",
+        "ip -c=never netns add red",
+        "printf 'netns add red\\nlink add name t0 netns red type bridge\\n' | ip -batch -",
+        "printf 'netns add red\\n' > $d/batch; ip -b $d/batch",
+        "sudo ip netns add red",
+    ],
+)
+def test_a_namespace_made_by_hand_has_stated_sysctls(lab_machine, tmp_path, make):
+    # Forwarding on in the machine's host, so that whatever the kernel copies differs from what is stated.
+    result = lab_machine(
+        f"d={tmp_path}; sysctl -qw net.ipv4.ip_forward=1; {make}; ip netns exec red grep -H . {SETTINGS} 2>/dev/null"
+    )
+    found = dict(line.split(":", 1) for line in result.stdout.splitlines())
+    assert found
+    for path, value in found.items():
+        assert value == STATED[path.removeprefix("/proc/sys/").replace("/", ".")], path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "link show lo",
+        "-br addr",
+        "netns add red",
+        "netns add red; {ip} netns add red",
+        "netns add a/b",
+        "netns",
+        "netns exec none true",
+        "link add",
+        "-n none link",
+        "nonsense",
+        "-V",
+        "-j addr show dev lo",
+        "link add 'a b' type bridge",
+        "-force -batch /nonexistent",
+    ],
+)
+def test_ip_answers_as_the_real_one(lab_machine, arguments):
+    """Status, output and errors are the same."""
+    script = "{ip} " + arguments
+    ours = lab_machine(script.replace("{ip}", "ip"))
+    real = lab_machine(script.replace("{ip}", "/run/labkit/real/ip"))
+    assert (ours.returncode, ours.stdout, ours.stderr) == (real.returncode, real.stdout, real.stderr)
+
+
+@pytest.mark.parametrize(
+    ("command", "printed"),
+    [
+        ("sudo id -u", "0\n"),
+        ("sudo -n -E -- id -u", "0\n"),
+        ("sudo -u nobody -g nogroup echo hi", "hi\n"),
+        ("sudo COLOUR=red sh -c 'echo $COLOUR'", "red\n"),
+        ("sudo -s echo hi", "hi\n"),
+        ("sudo --user=root echo hi", "hi\n"),
+        ("sudo -v; echo $?", "0\n"),
+        ("sudo sh -c 'exit 5'; echo $?", "5\n"),
+        ("sudo echo 'a  b'", "a  b\n"),
+    ],
+)
+def test_sudo_just_starts_the_command(lab_machine, command, printed):
+    result = lab_machine(command)
+    assert (result.stdout, result.stderr) == (printed, "")
