@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import hashlib
 from html import escape
+from string import Template
 
 from labkit.see.layout import CHARACTER, LINE, PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row, in_lines
 from labkit.see.picture import SIGNS, Cable
 
 __all__ = ["document", "svg_of"]
 
-STYLE = """
-.lk{--bg:#fff;--ink:#1f2328;--soft:#59636e;--box:#fff;--edge:#c3ccd5;--host:#eaeef2;--con:#dff3ec;\
---sw:#eef5ff;--swe:#7aa7e6;--addr:#0550ae;--bad:#b34700;--add:#116329;--rem:#a40e26;--chg:#7d4e00;--cable:#57606a}
-@media(prefers-color-scheme:dark){.lk{--bg:#0d1117;--ink:#e6edf3;--soft:#a3adb8;--box:#151b23;--edge:#444c56;\
---host:#262c36;--con:#173a31;--sw:#11243d;--swe:#4178be;--addr:#79c0ff;--bad:#ffa657;--add:#56d364;--rem:#ff8a80;\
---chg:#e3b341;--cable:#9198a1}}
-.lk text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:var(--ink)}
+_FORM = """
+.lk text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .lk .t{font:600 14px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-.lk .s{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:var(--soft)}
+.lk .s{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 .lk .name,.lk .down,.lk .added,.lk .removed,.lk .changed{font-weight:700}
-.lk .address{fill:var(--addr)}.lk .mac,.lk .fact,.lk .route,.lk .kind{fill:var(--soft)}
-.lk .down{fill:var(--bad)}.lk .added{fill:var(--add)}.lk .removed{fill:var(--rem)}.lk .changed{fill:var(--chg)}
-.lk .bg,.lk .label{fill:var(--bg)}.lk .box{fill:var(--box);stroke:var(--edge)}
-.lk .host{fill:var(--host)}.lk .container{fill:var(--con)}.lk .frame{fill:none;stroke:var(--edge);stroke-width:1.5}
-.lk .bridge{fill:var(--sw);stroke:var(--swe);stroke-width:1.5}
-.lk .cable{fill:none;stroke:var(--cable);stroke-width:2}.lk .dot{fill:var(--bg);stroke:var(--cable);stroke-width:2}
-.lk .lane{stroke:var(--edge);stroke-width:1.5}
-.lk .off{stroke:var(--bad);stroke-dasharray:6 5}.lk .plan{stroke-dasharray:1 4;stroke-linecap:round}
-.lk .is-added{stroke:var(--add);stroke-width:2.5}.lk .is-removed{stroke:var(--rem);stroke-dasharray:3 4;stroke-width:2}
-.lk .dot.is-removed{stroke-dasharray:none}.lk .full{fill:var(--cable)}
-.lk .is-changed{stroke:var(--chg);stroke-width:2.5}
-.lk .stripe{fill:var(--host);opacity:.55}.lk .in{fill:var(--add)}.lk .out{fill:var(--addr)}
+.lk .frame{fill:none;stroke-width:1.5}.lk .bridge,.lk .lane{stroke-width:1.5}.lk .stripe{opacity:.55}
+.lk .cable{fill:none;stroke-width:2}.lk .dot{stroke-width:2}
+.lk .off{stroke-dasharray:6 5}.lk .plan{stroke-dasharray:1 4;stroke-linecap:round}
+.lk .is-added,.lk .is-changed{stroke-width:2.5}.lk .is-removed{stroke-dasharray:3 4;stroke-width:2}
+.lk .dot.is-removed{stroke-dasharray:none}
 """.strip()
+
+# Written out for each of the two schemes, since what makes PDFs of notebooks knows no CSS variables.
+_COLOURS = Template(
+    ".lk text{fill:$ink}.lk .s,.lk .mac,.lk .fact,.lk .route,.lk .kind{fill:$soft}.lk .address,.lk .out{fill:$blue}"
+    ".lk .down{fill:$bad}.lk .added,.lk .in{fill:$green}.lk .removed{fill:$red}.lk .changed{fill:$amber}"
+    ".lk .bg,.lk .label{fill:$page}.lk .box{fill:$box;stroke:$edge}.lk .frame,.lk .lane{stroke:$edge}"
+    ".lk .host,.lk .stripe{fill:$host}.lk .container{fill:$container}.lk .bridge{fill:$switch;stroke:$rim}"
+    ".lk .cable{stroke:$cable}.lk .dot{fill:$page;stroke:$cable}.lk .full{fill:$cable}.lk .off{stroke:$bad}"
+    ".lk .is-added{stroke:$green}.lk .is-removed{stroke:$red}.lk .is-changed{stroke:$amber}"
+)
+_LIGHT = {"page": "#fff", "ink": "#1f2328", "soft": "#59636e", "box": "#fff", "edge": "#c3ccd5", "host": "#eaeef2",
+          "container": "#dff3ec", "switch": "#eef5ff", "rim": "#7aa7e6", "blue": "#0550ae", "bad": "#b34700",
+          "green": "#116329", "red": "#a40e26", "amber": "#7d4e00", "cable": "#57606a"}  # fmt: skip
+_DARK = {"page": "#0d1117", "ink": "#e6edf3", "soft": "#a3adb8", "box": "#151b23", "edge": "#444c56", "host": "#262c36",
+         "container": "#173a31", "switch": "#11243d", "rim": "#4178be", "blue": "#79c0ff", "bad": "#ffa657",
+         "green": "#56d364", "red": "#ff8a80", "amber": "#e3b341", "cable": "#9198a1"}  # fmt: skip
+STYLE = f"{_FORM}\n{_COLOURS.substitute(_LIGHT)}\n@media(prefers-color-scheme:dark){{{_COLOURS.substitute(_DARK)}}}"
 
 _MARKS = {"+": "is-added", "-": "is-removed", "~": "is-changed"}
 
@@ -168,10 +174,8 @@ def _cable(state: str, cable: Cable, one: Row, other: Row) -> list[str]:
         path = f"M{first.x:g} {first.y:g}C{bend:g} {first.y:g} {bend:g} {last.y:g} {last.x:g} {last.y:g}"
         middle = bend, (first.y + last.y) / 2
     parts = [f'<path class="{kind}" d="{path}" data-ends="{escape(ends)}"/>']
-    words = [f"{cable.sign} {SIGNS[cable.sign]}"] if cable.sign else []
-    words += [state] if state in ("down", "no carrier") else []
-    if words:
-        label = ", ".join(words)
+    label = f"{cable.sign} {SIGNS[cable.sign]}" if cable.sign else state if state in ("down", "no carrier") else ""
+    if label and first.side != last.side:  # beside a loop there is no room: the words at its ends must do
         wide = CHARACTER * len(label) + 8
         x, y = middle
         parts.append(f'<rect class="label" x="{x - wide / 2:g}" y="{y - 9:g}" width="{wide:g}" height="18" rx="4"/>')

@@ -177,11 +177,19 @@ def test_any_topology_can_be_drawn() -> None:
 
 
 def some_topology(dice: random.Random) -> Topology:
+    """Bridges, some of them inside containers, containers with up to three cables, and cables between neighbours."""
     things: list[Bridge | Container] = [Bridge(f"br{i}") for i in range(dice.randint(1, 3))]
     links = [f"br{i}" for i in range(len(things))] + ["host"]
-    for i in range(dice.randint(0, 30)):
-        ports = tuple(Interface(f"eth{j}", link=dice.choice(links)) for j in range(dice.randint(0, 3)))
-        things.append(Container(f"c{i}", interfaces=ports, routes=("10.9.0.0/16 via 10.0.0.1",) * dice.randint(0, 2)))
+    number = dice.randint(0, 30)
+    chained = [dice.random() < 0.3 for _ in range(number)]  # with the next one
+    for i in range(number):
+        ports = [Interface(f"eth{j}", link=dice.choice(links)) for j in range(dice.randint(0, 3))]
+        if chained[i] and i + 1 < number:
+            ports.append(Interface("next", link=f"c{i + 1}:last"))
+        if i and chained[i - 1]:
+            ports.append(Interface("last", link=f"c{i - 1}:next"))
+        routes = ("10.9.0.0/16 via 10.0.0.1",) * dice.randint(0, 2)
+        things.append(Container(f"c{i}", interfaces=tuple(ports), routes=routes))
         if ports and dice.random() < 0.2:
             things.append(Bridge("inner", on=f"c{i}"))
             links.append(f"c{i}:inner")
