@@ -62,8 +62,10 @@ def svg_of(layout: Layout, description: str) -> str:
     picture = layout.picture
     parts = [text(20, 30, "s", picture.caption)] if picture.caption else []
     parts += [part for box in layout.boxes for part in _box(box)]
+    loops = 0
     for cable, one, other in layout.cables:
-        parts += _cable(picture.cable_state(cable), cable, one, other)
+        loops += one.side == other.side
+        parts += _cable(picture.cable_state(cable), cable, one, other, 26.0 + 9 * (loops % 5))
     parts += [_dot(row) for box in layout.boxes for row in box.every_row() if row.side]
     return document(layout.width, layout.height, picture.title, description, parts)
 
@@ -155,14 +157,14 @@ def _dot(row: Row) -> str:
     return f'<circle class="{kind}" cx="{row.x:g}" cy="{row.y:g}" r="4.5"/>'
 
 
-def _cable(state: str, cable: Cable, one: Row, other: Row) -> list[str]:
+def _cable(state: str, cable: Cable, one: Row, other: Row, reach: float) -> list[str]:
     ends = " ".join(f"{box}/{plug}" for box, plug in cable.ends)
     kind = " ".join(
         filter(None, ["cable", {"up": "", "planned": "plan"}.get(state, "off"), _MARKS.get(cable.sign, "")])
     )
     first, last = sorted((one, other), key=lambda row: row.x)
     if first.side == last.side:  # both in one column: a loop beside it
-        reach = 34.0 if first.side == "right" else -34.0
+        reach = reach if first.side == "right" else -reach
         far = max(first.x, last.x) + reach
         path = f"M{first.x:g} {first.y:g}C{far:g} {first.y:g} {far:g} {last.y:g} {last.x:g} {last.y:g}"
         middle = far - reach / 4, (first.y + last.y) / 2
