@@ -12,29 +12,45 @@ import os
 import socket
 import struct
 import time
+from typing import NamedTuple
 
-Look = dict[str, str]
+Table = dict[str, str]
 
 # Values that move on their own, and a key that may not be read.
 VOLATILE = ("nf_conntrack_count", "stable_secret")
 RTM_GETRULE, NLM_F_REQUEST_DUMP = 34, 0x301
 
 
+class Program(NamedTuple):
+    """A child of PID 1, which starts services and adopts daemons. `installed`: when its file came, in seconds."""
+
+    pid: int
+    started: str
+    command: str
+    installed: float
+
+
+class Look(NamedTuple):
+    """What stands in the kernel's tables, one entry for each thing, and which programs run on their own."""
+
+    when: float
+    network: Table
+    programs: frozenset[Program]
+
+
 def look() -> Look:
-    """Return what stands in the kernel's tables, one line for each thing: what it is → its value."""
-    return {**_links(), **_addresses(), **_routes(), **_rules(), **_filters(), **_sysctls(), **_programs()}
+    """Look now."""
+    network = {**_links(), **_addresses(), **_routes(), **_rules(), **_filters(), **_sysctls()}
+    return Look(time.time(), network, frozenset(_programs()))
 
 
 def changes(before: Look, after: Look) -> list[str]:
-    """Return one line for each thing that came, went or changed; programs that ended are no change."""
-    lines = [f"- {name}" for name in before.keys() - after.keys() if not name.startswith("program ")]
-    lines += [f"+ {name}: {after[name]}" for name in after.keys() - before.keys()]
-    lines += [
-        f"! {name}: {before[name]} → {after[name]}"
-        for name in before.keys() & after.keys()
-        if before[name] != after[name]
-    ]
-    return sorted(lines)
+    """Return one line for each thing of the network that came, went or changed, and each service that started."""
+    old, new = before.network, after.network
+    lines = [f"- {name}" for name in old.keys() - new.keys()]
+    lines += [f"+ {name}: {new[name]}" for name in new.keys() - old.keys()]
+    lines += [f"! {name}: {old[name]} → {new[name]}" for name in old.keys() & new.keys() if old[name] != new[name]]
+    return sorted(lines + [f"+ service {one.command} (process {one.pid})" for one in _services(before, after)])
 
 
 def settled_changes(before: Look, patience: float = 10) -> list[str]:
@@ -47,6 +63,14 @@ def settled_changes(before: Look, patience: float = 10) -> list[str]:
     return found
 
 
+def _services(before: Look, after: Look) -> set[Program]:
+    """New programs whose file was installed meanwhile, or that took the place of one with the same command line.
+
+    Other new programs are the computer's own business: somebody logged in, a timer went off."""
+    ended = {program.command for program in before.programs - after.programs}
+    return {one for one in after.programs - before.programs if one.installed > before.when or one.command in ended}
+
+
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -55,7 +79,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _links() -> Look:
+def _links() -> Table:
     seen = {}
     for folder in glob.glob("/sys/class/net/*"):
         for name in ("ifindex", "address", "mtu", "flags", "operstate", "master/ifindex"):
@@ -63,7 +87,7 @@ def _links() -> Look:
     return seen
 
 
-def _addresses() -> Look:
+def _addresses() -> Table:
     seen, address = {}, ""
     for line in _read("/proc/net/fib_trie").splitlines():
         words = line.split()
@@ -77,7 +101,7 @@ def _addresses() -> Look:
     return seen
 
 
-def _routes() -> Look:
+def _routes() -> Table:
     seen = {}
     for line in _read("/proc/net/route").splitlines()[1:]:
         words = line.split()
@@ -89,7 +113,7 @@ def _routes() -> Look:
     return seen
 
 
-def _rules() -> Look:
+def _rules() -> Table:
     """Policy routing rules, as the kernel's own messages: /proc has no file for them."""
     seen = {}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
@@ -107,7 +131,7 @@ def _rules() -> Look:
     return seen
 
 
-def _filters() -> Look:
+def _filters() -> Table:
     """The old packet filter's tables; nf_tables has no file that says what is in it, but its module is seen."""
     seen = {}
     for family in ("ip", "ip6", "arp", "eb"):
@@ -120,7 +144,7 @@ def _filters() -> Look:
     return seen
 
 
-def _sysctls() -> Look:
+def _sysctls() -> Table:
     seen = {}
     for folder, _, names in os.walk("/proc/sys/net"):
         for name in names:
@@ -130,15 +154,15 @@ def _sysctls() -> Look:
     return seen
 
 
-def _programs() -> Look:
-    """Programs that run on their own: children of PID 1, which starts services and adopts daemons."""
-    seen = {}
-    for path in glob.glob("/proc/[0-9]*/stat"):
-        text = _read(path)
-        if text:
-            fields = text.rpartition(")")[2].split()
-            pid, parent, started = path.split("/")[2], fields[1], fields[19]
-            if parent == "1" and fields[0] != "Z":
-                command = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
-                seen[f"program {pid} started at {started}"] = command or _read(f"/proc/{pid}/comm").strip()
+def _programs() -> list[Program]:
+    seen = []
+    for path in glob.glob("/proc/[0-9]*"):
+        fields = _read(f"{path}/stat").rpartition(")")[2].split()
+        if fields and fields[1] == "1" and fields[0] != "Z":
+            command = _read(f"{path}/cmdline").replace("\0", " ").strip() or _read(f"{path}/comm").strip()
+            try:
+                installed = os.stat(f"{path}/exe").st_ctime
+            except OSError:
+                installed = 0  # a kernel thread, or another user's when this is not root
+            seen.append(Program(int(os.path.basename(path)), fields[19], command, installed))
     return seen

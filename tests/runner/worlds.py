@@ -3,7 +3,8 @@
 As root there are two worlds, and neither needs an account: *user* is an unused uid with an empty home; *root* is root
 with an empty home. Both see the project at its own path, but it is a copy, in a private mount namespace, so that the
 checkout stays as it is and may lie where that uid could never go; and both live in a PID namespace, so that nothing
-outlives its group. Started by an ordinary user, *user* is that user in the checkout, and *root* needs a sudo without a password.
+outlives its group. Started by an ordinary user, *user* is that user in the checkout, and *root* needs a sudo that asks
+for no password.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-NOT_COPIED = (".venv", "course", "__pycache__", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints")
+NOT_COPIED = (".venv", "course", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints")
 KEPT = ("LANG", "LC_ALL", "TERM", "TZ", "CI", "LABKIT_SCREENSHOTS")
 APART = (
     "unshare",
@@ -120,6 +121,7 @@ def _as_user(work: str) -> tuple[World, World]:
     root = World("root", results, environment=_environment(work, "root", os.getuid()))
     if subprocess.run(["sh", "-c", "sudo -n true"], capture_output=True).returncode != 0:
         root.missing = "needs root, or a sudo that asks for no password"
+    root.environment["PYTHONDONTWRITEBYTECODE"] = "1"  # no files of root's in the user's checkout
     root.prefix = ["sudo", "-n", "env", *(f"{name}={value}" for name, value in root.environment.items())]
     return user, root
 
@@ -135,7 +137,6 @@ def _environment(work: str, name: str, uid: int) -> dict[str, str]:
         "LOGNAME": "root" if name == "root" else "labkit-test",
         "SHELL": "/bin/sh",
         "PATH": f"{PROJECT}/.venv/bin:{sbin}/usr/local/bin:/usr/bin:/bin",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "GIT_CONFIG_COUNT": "1",  # git looks at a copy that belongs to another uid
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": "*",

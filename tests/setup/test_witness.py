@@ -42,18 +42,29 @@ def test_nothing_changes_by_looking() -> None:
     assert witness.settled_changes(witness.look()) == []
 
 
-def test_a_daemon_is_seen() -> None:
-    before = {"program 1 started at 1": "init"}
-    assert witness.changes(before, {**before, "program 7 started at 9": "bird -R"}) == [
-        "+ program 7 started at 9: bird -R"
-    ]
+def seen(*programs: witness.Program) -> witness.Look:
+    return witness.Look(1000.0, {}, frozenset(programs))
+
+
+OLD = witness.Program(7, "9", "sshd -D", 1.0)
+RESTARTED = witness.Program(99, "5000", "sshd -D", 1.0)
+INSTALLED = witness.Program(98, "5000", "bird -R", 2000.0)
+SHELL = witness.Program(97, "5000", "bash", 1.0)
+
+
+def test_a_service_that_came_with_a_package_is_seen() -> None:
+    assert witness.changes(seen(OLD), seen(OLD, INSTALLED, SHELL)) == ["+ service bird -R (process 98)"]
+
+
+def test_a_service_that_was_restarted_is_seen() -> None:
+    assert witness.changes(seen(OLD), seen(RESTARTED)) == ["+ service sshd -D (process 99)"]
 
 
 def test_a_program_that_ended_is_no_change() -> None:
-    assert witness.changes({"program 7 started at 9": "cron job"}, {}) == []
+    assert witness.changes(seen(OLD, SHELL), seen(OLD)) == []
 
 
 def test_what_settles_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = [{"program 7 started at 9": "apt-daily"}, {}]
+    looks = [seen(INSTALLED), seen()]
     monkeypatch.setattr(witness, "look", lambda: looks.pop(0) if len(looks) > 1 else looks[0])
-    assert witness.settled_changes({}) == []
+    assert witness.settled_changes(seen()) == []
