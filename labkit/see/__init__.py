@@ -1,4 +1,12 @@
-"""What does it look like? Topologies, snapshots, captures and differences as text and SVG: pure functions of data."""
+"""What does it look like? Topologies, snapshots, captures and differences as text and SVG: pure functions of data.
+
+    topology, snapshot, difference  →  Picture (boxes, interfaces, bridges, cables)  →  folded  →  text
+                                                                                             →  layout  →  SVG
+    capture  →  packets, each the same bytes seen at several places  →  table, lanes
+
+Every SVG stands alone (no script, no font or file fetched, light and dark), carries its text twin as description,
+and is the same, byte for byte, for the same data.
+"""
 
 from labkit.see.show import (
     Shown,

@@ -69,7 +69,7 @@ def _state(picture: Picture, end: End) -> object:
 def _without(picture: Picture, gone: dict[str, Box], stands_for: dict[str, Box], far: dict[End, End]) -> Picture:
     hidden = {far[name, plug.name] for name, box in gone.items() for plug in box.plugs if (name, plug.name) in far}
     faces = {
-        far[name, plug.name]: f"{box.more} ports"
+        far[name, plug.name]: f"{box.more} more ports"
         for name, box in stands_for.items()
         for plug in box.plugs
         if (name, plug.name) in far

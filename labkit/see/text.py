@@ -38,7 +38,7 @@ def _box(box: Box, far: dict[End, End], bridge_of: dict[End, str]) -> list[str]:
     for bridge in box.bridges:
         tell(bridge.plug, "  ", "bridge ")
         for port in bridge.ports:
-            tell(port, "    ", "port ")
+            tell(port, "    ", "" if " " in port.name else "port ")
     for plug in box.plugs:
         tell(plug, "  ", "")
     lines += [f"  route {route}" for route in box.routes]
