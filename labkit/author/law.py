@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from jupyter_core.utils import ensure_event_loop
+
 from labkit.author import build
 from labkit.check import Exercise, Fault, Result
 from labkit.errors import LabkitError
@@ -93,14 +95,17 @@ def _try(exercise: Exercise, solutions: str, rounds: list[list[Cell]], judgings:
     errors: list[str] = []
     judged: list[Sequence[Result]] = []
     folder = exercises.folder_of(exercise.id, solutions)
-    with submission.start(folder) as kernel:
-        for cells, times in zip(rounds, judgings, strict=True):
-            run = kernel.run(cells, CELL_TIMEOUT)
-            errors += run.problems if times else []
-            for _ in range(times):
-                with Judge(exercise, solutions) as judge:
-                    reason = judge.wait_until_ready()
-                    judged.append(exercise.not_run(reason) if reason else judge.judge(str(kernel.init)))
+    try:
+        with submission.start(folder) as kernel:
+            for cells, times in zip(rounds, judgings, strict=True):
+                run = kernel.run(cells, CELL_TIMEOUT)
+                errors += run.problems if times else []
+                for _ in range(times):
+                    with Judge(exercise, solutions) as judge:
+                        reason = judge.wait_until_ready()
+                        judged.append(exercise.not_run(reason) if reason else judge.judge(str(kernel.init)))
+    finally:
+        ensure_event_loop().close()  # jupyter_client made one for this thread
     return Trial(errors, judged)
 
 

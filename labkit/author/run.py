@@ -24,12 +24,19 @@ def run(path: str) -> None:
     write_text(path, written(executed(notebook, os.path.dirname(os.path.abspath(path)))))
 
 
+class _Manager(AsyncKernelManager):
+    """Starts the kernel of this very installation. nbclient makes it, and so ends it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "kernel_name": "labkit", "kernel_spec_manager": Specs()})
+
+
 def executed(notebook: Any, folder: str) -> Any:
     """Return the notebook with outputs, run with `folder` as its working folder."""
-    manager = AsyncKernelManager(kernel_name="labkit", kernel_spec_manager=Specs())
     client = NotebookClient(
         notebook,
-        km=manager,
+        kernel_name="labkit",
+        kernel_manager_class=_Manager,
         timeout=int(CELL_TIMEOUT),
         record_timing=False,
         store_widget_state=False,
