@@ -70,6 +70,12 @@ class Debian:
             timeout=limit,
         )
 
+    def write(self, path: str, script: str) -> None:
+        """Put a script into it."""
+        target = self.root / path.lstrip("/")
+        target.write_text(script)
+        target.chmod(0o755)
+
     def has(self, path: str) -> bool:
         """Is there such a file in it?"""
         return os.path.lexists(self.root / path.lstrip("/"))

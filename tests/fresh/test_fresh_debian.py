@@ -53,12 +53,17 @@ def debian() -> Iterator[Debian]:
 
 def test_no_service_starts_when_set_up_installs_and_one_does_otherwise(debian: Debian) -> None:
     assert debian.run(PROBE).returncode == 0
-    assert debian.run(INSTALL_PROBE).returncode == 0
-    assert debian.run("dpkg -s probe").returncode == 0
-    assert not debian.has("/started")
-    assert not debian.has(POLICY)
-    debian.run("dpkg --purge probe; dpkg -i /probe.deb")
-    assert debian.has("/started"), "the control: without set-up's policy it starts"
+    for policy in (None, "#!/bin/sh\nexit 0\n"):  # none there, and somebody else's that lets services start
+        if policy:
+            debian.write(POLICY, policy)
+        assert debian.run(INSTALL_PROBE).returncode == 0
+        assert "install ok installed" in debian.run("dpkg -s probe").stdout
+        assert not debian.has("/started")
+        assert debian.has(POLICY) == bool(policy)
+        debian.run("dpkg --purge probe")
+    debian.run("dpkg -i /probe.deb")
+    assert debian.has("/started"), "the control: where nothing denies it, it starts"
+    debian.run(f"rm {POLICY}")
 
 
 def test_set_up_killed_in_the_middle_is_finished_by_the_next(debian: Debian) -> None:
