@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -180,3 +181,18 @@ def test_no_descriptor_is_left_open(pair: None) -> None:
     for _ in range(5):
         snapshot()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_reading_costs_the_same_for_each_namespace_however_many_there_are() -> None:
+    def seconds_each(number: int) -> float:
+        containers = [Container(f"c{i}", f"10.0.{i // 250}.{i % 250 + 2}/16", "br0") for i in range(number)]
+        with build(Topology(Bridge("br0", "10.0.0.1/16"), *containers)):
+            return min(processor_time(snapshot) for _ in range(3)) / number
+
+    assert seconds_each(250) <= 2 * seconds_each(50)
+
+
+def processor_time(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
