@@ -56,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
         problem = f"cannot read {error.filename or arguments.path}: {error.strerror}"
     finally:
         if arguments.json:
-            write_json(arguments.json, summary(reports, problem))
+            status = max(status, _write(arguments.json, summary(reports, problem)))
     if problem:
         print(f"labkit grade: {problem}", file=sys.stderr)
     if len(reports) > 1:
@@ -130,6 +130,16 @@ def summary(reports: list[Report], problem: str = "") -> dict[str, Any]:
         "problems": [problem] if problem else [],
         "notebooks": [report.json() for report in reports],
     }
+
+
+def _write(path: str, data: object) -> int:
+    """Write the JSON; return 0, or 2 with a sentence where it cannot be."""
+    try:
+        write_json(path, data)
+    except OSError as error:
+        print(f"labkit grade: cannot write {path}: {error.strerror}", file=sys.stderr)
+        return NOT_GRADED
+    return ALL_POINTS
 
 
 def _read(path: str) -> Any:

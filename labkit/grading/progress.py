@@ -102,7 +102,9 @@ def text(course: str, ids: Sequence[str]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `labkit progress` understands."""
     parser.description = "Show which exercises are done, how far the others are, and which is next."
-    parser.add_argument("folder", metavar="FOLDER", nargs="?", help="your copy of the course (default: the one of `labkit lab`)")
+    parser.add_argument(
+        "folder", metavar="FOLDER", nargs="?", help="your copy of the course (default: the one of `labkit lab`)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -238,6 +238,7 @@ def test_what_is_no_notebook_gives_a_sentence_and_the_json(tmp_path):
         2,
         [f"cannot read {tmp_path}/missing.ipynb: No such file or directory"],
     )
+    assert cli.main(["grade", str(tmp_path / "broken.ipynb"), "--json", str(tmp_path / "none" / "x.json")]) == 2
     got = graded(str(tmp_path / "empty"), result)
     assert (got.status, got.json["problems"]) == (2, [f"there is no exercise to grade in {tmp_path}/empty"])
 
