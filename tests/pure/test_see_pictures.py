@@ -22,6 +22,7 @@ from labkit.lab import Bridge, Container, Interface, Topology
 from labkit.see.fold import KEPT, folded
 from labkit.see.layout import CHARACTER, Layout, PlacedBox, layout_of, text_width
 from labkit.see.show import picture_of
+from labkit.see.svg import _DARK, _LIGHT
 from labkit.state import Difference, Snapshot, difference
 
 GOLDEN = os.path.join(os.path.dirname(__file__), "golden")
@@ -253,3 +254,30 @@ def test_drawing_a_hundred_takes_less_than_a_tenth_of_a_second() -> None:
         see.topology_svg(hundred)
         times.append(time.perf_counter() - begun)
     assert min(times) < 0.1
+
+
+@pytest.mark.parametrize("colours", [_LIGHT, _DARK], ids=["light", "dark"])
+def test_every_text_stands_out_from_everything_behind_it(colours: dict[str, str]) -> None:
+    """WCAG 2.1, 1.4.3: 4.5 to 1 for text; 1.4.11: 3 to 1 for cables."""
+    behind = {
+        "ink": "page box switch host container",
+        "soft": "page box switch host container",
+        "blue": "box switch page",
+    }
+    behind |= dict.fromkeys(("bad", "green", "red", "amber"), "page box switch container")
+    for text, places in behind.items():
+        for place in places.split():
+            assert contrast(colours[text], colours[place]) >= 4.5, f"{text} on {place}"
+    assert contrast(colours["cable"], colours["page"]) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    brighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from labkit import see
 from labkit.errors import NotFound, NotInLabMachine
 from labkit.net.here import in_lab_machine
 from labkit.state import Snapshot, difference, snapshot
@@ -145,3 +146,14 @@ def test_indexes_and_ages_are_not_compared() -> None:
 def test_reading_refuses_outside_a_lab_machine() -> None:
     with pytest.raises(NotInLabMachine, match="failed to read the network: this is not a lab machine"):
         snapshot()
+
+
+def test_a_fallback_device_is_in_the_data_and_not_in_tables_pictures_or_differences() -> None:
+    state = kept("before")["red"]
+    with_tunl0 = replace(state, links=(*state.links, Link(9, "tunl0", mtu=1480, kind="ipip")))
+    assert with_tunl0.link("tunl0").is_fallback
+    assert repr(with_tunl0) == repr(state)
+    assert see.topology_text(Snapshot((with_tunl0,))) == see.topology_text(Snapshot((state,)))
+    assert not difference(Snapshot((state,)), Snapshot((with_tunl0,)))
+    up = replace(with_tunl0, links=(*state.links, Link(9, "tunl0", ("UP", "LOWER_UP"), kind="ipip")))
+    assert "tunl0" in repr(up)
