@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-from dataclasses import replace
+from functools import lru_cache
 from socket import AF_INET, AF_INET6
 
 from labkit.errors import WrongUse
+from labkit.net.address import pack_ip
 from labkit.net.netlink import CREATE, DELROUTE, EXCL, NEWROUTE, RouteHeader
 from labkit.net.operation import Attributes, Link, Message, Operation, verb
 
@@ -20,43 +21,38 @@ _UNICAST, _BLACKHOLE = 1, 6
 _ONLINK = 4
 
 
-def _destination(what: str, text: str, via: str | None) -> tuple[int, int, bytes]:
+@lru_cache(maxsize=4096)
+def _network(what: str, text: str) -> tuple[int, int, bytes]:
+    """Return the family, prefix length and bytes of a destination."""
     try:
-        gateway = None if via is None else ipaddress.ip_address(via)
-        if text == "default":
-            version = 4 if gateway is None else gateway.version
-            return version, 0, b""
         network = ipaddress.ip_network(text)
     except ValueError as error:
         raise WrongUse(f"{what}: {error}", "write the destination as 10.1.0.0/24 or default") from error
-    if gateway is not None and gateway.version != network.version:
+    return (AF_INET if network.version == 4 else AF_INET6), network.prefixlen, network.network_address.packed
+
+
+def _ends(what: str, destination: str, via: str | None) -> tuple[int, int, Attributes]:
+    """Return the family, the destination's prefix length, and the attributes of destination and gateway."""
+    family, length, packed = (0, 0, b"") if destination == "default" else _network(what, destination)
+    attributes: Attributes = ((_DST, packed),) if packed else ()
+    if via is None:
+        return family or AF_INET, length, attributes
+    try:
+        gateway_family, gateway = pack_ip(via)
+    except OSError as error:
+        raise WrongUse(f"{what}: '{via}' is not an IP address", "a gateway has no prefix length") from error
+    if family not in (0, gateway_family):
+        one, other = ("IPv4", "IPv6") if family == AF_INET else ("IPv6", "IPv4")
         raise WrongUse(
-            f"{what}: an IPv{network.version} route cannot go via '{via}', an IPv{gateway.version} address",
+            f"{what}: an {one} route cannot go via '{via}', an {other} address",
             "destination and gateway are of one family",
         )
-    return network.version, network.prefixlen, network.network_address.packed
+    return gateway_family, length, (*attributes, (_GATEWAY, gateway))
 
 
-def _operation(
-    verb: str,
-    destination: str,
-    namespace: str,
-    *,
-    via: str | None,
-    dev: str | None,
-    onlink: bool = False,
-    table: int | None = None,
-    metric: int | None = None,
-    blackhole: bool = False,
-) -> Operation:
-    version, length, packed = _destination(
-        f"failed to {verb} '{destination}' in namespace '{namespace}'", destination, via
-    )
-    words = f"route {verb} {'blackhole ' if blackhole else ''}{destination}"
-    attributes: Attributes = ((_DST, packed),) if packed else ()
-    if via is not None:
-        attributes += ((_GATEWAY, ipaddress.ip_address(via).packed),)
-        words += f" via {via}"
+def _rest(dev: str | None, table: int | None, metric: int | None) -> tuple[Attributes, str]:
+    attributes: Attributes = ()
+    words = ""
     if dev is not None:
         attributes += ((_OIF, Link(dev)),)
         words += f" dev {dev}"
@@ -66,19 +62,7 @@ def _operation(
     if table is not None:
         attributes += ((_TABLE, table.to_bytes(4, "little")),)
         words += f" table {table}"
-    adding = verb == "add"
-    scope = (_UNIVERSE if via or blackhole or version == 6 else _LINK_SCOPE) if adding else _NOWHERE
-    header = RouteHeader(
-        family=AF_INET if version == 4 else AF_INET6,
-        dst_len=length,
-        table=_MAIN if table is None or table > 255 else table,
-        protocol=_BOOT if adding else 0,
-        scope=scope,
-        type=_BLACKHOLE if blackhole else _UNICAST if adding else 0,
-        flags=_ONLINK if onlink else 0,
-    )
-    message = Message(NEWROUTE if adding else DELROUTE, CREATE | EXCL if adding else 0, header, attributes)
-    return Operation(verb, destination, namespace, words + (" onlink" if onlink else ""), message)
+    return attributes, words
 
 
 @verb
@@ -98,19 +82,25 @@ def add(
     `onlink`: take `via` for a neighbour on `dev` although no subnet says so. `table`: 1..2^32-1, else main (254).
     `metric`: the lower one wins. `blackhole`: such packets are dropped. Raises WrongUse, NotFound (link), Duplicate,
     Refused (unreachable gateway). Same as: ip route add DESTINATION via VIA dev DEV"""
-    operation = _operation(
+    what = f"failed to add '{destination}' in namespace '{namespace}'"
+    family, length, attributes = _ends(what, destination, via)
+    rest, words = _rest(dev, table, metric)
+    header = RouteHeader(
+        family=family,
+        dst_len=length,
+        table=_MAIN if table is None or table > 255 else table,
+        protocol=_BOOT,
+        scope=_UNIVERSE if via or blackhole or family == AF_INET6 else _LINK_SCOPE,
+        type=_BLACKHOLE if blackhole else _UNICAST,
+        flags=_ONLINK if onlink else 0,
+    )
+    return Operation(
         "add",
         destination,
         namespace,
-        via=via,
-        dev=dev,
-        onlink=onlink,
-        table=table,
-        metric=metric,
-        blackhole=blackhole,
-    )
-    return replace(
-        operation,
+        f"route add {'blackhole ' if blackhole else ''}{destination}{f' via {via}' if via else ''}{words}"
+        f"{' onlink' if onlink else ''}",
+        Message(NEWROUTE, CREATE | EXCL, header, (*attributes, *rest)),
         undone_by=lambda: delete.plan(destination, namespace=namespace, via=via, dev=dev, table=table, metric=metric),
     )
 
@@ -126,5 +116,12 @@ def delete(
     metric: int | None = None,
 ) -> Operation:
     """The route is gone. Deleting what is gone is success. Same as: ip route delete DESTINATION ..."""
-    operation = _operation("delete", destination, namespace, via=via, dev=dev, table=table, metric=metric)
-    return replace(operation, success=(errno.ESRCH,))
+    what = f"failed to delete '{destination}' in namespace '{namespace}'"
+    family, length, attributes = _ends(what, destination, via)
+    rest, words = _rest(dev, table, metric)
+    header = RouteHeader(
+        family=family, dst_len=length, table=_MAIN if table is None or table > 255 else table, scope=_NOWHERE
+    )
+    message = Message(DELROUTE, 0, header, (*attributes, *rest))
+    words = f"route delete {destination}{f' via {via}' if via else ''}{words}"
+    return Operation("delete", destination, namespace, words, message, success=(errno.ESRCH,))
