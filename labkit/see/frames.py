@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.see.layout import CHARACTER
+from labkit.see.measure import CHARACTER
 from labkit.see.svg import document, text
 
 __all__ = ["Packet", "packets_of", "svg_of_capture", "svg_table", "text_table"]

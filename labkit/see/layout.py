@@ -3,25 +3,31 @@
 Cables then run from left to right between neighbouring columns. A bridge stretches so that each of its ports sits
 beside the interface that it leads to, and most cables are straight. A host with many containers has them on both
 sides. The same picture always gets the same places.
-
-Units are SVG's: a character of the text is CHARACTER wide, a line of it LINE high.
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from labkit.see.picture import SIGNS, Box, Bridge, Cable, End, Note, Picture, Plug
+from labkit.see.measure import (
+    CHARACTER,
+    LINE,
+    Lines,
+    bridge_lines,
+    footer_lines,
+    in_lines,
+    row_height,
+    row_lines,
+    text_width,
+)
+from labkit.see.picture import Box, Bridge, Cable, End, Picture, Plug
 
-__all__ = ["CHARACTER", "LINE", "Layout", "PlacedBox", "PlacedBridge", "Row", "in_lines", "layout_of", "text_width"]
+__all__ = ["PAD", "TITLE", "Layout", "PlacedBox", "PlacedBridge", "Row", "layout_of"]
 
-CHARACTER, LINE = 7.3, 17.0
 TITLE, PAD, GAP, ROW_GAP = 28.0, 14.0, 16.0, 9.0
 MARGIN, CHANNEL = 20.0, 84.0
 BOTH_SIDES_FROM = 9  # containers on one host, from which they stand on both sides of it
-_WRAP = 44
 
 
 @dataclass
@@ -30,7 +36,7 @@ class Row:
 
     plug: Plug
     side: str  # "left", "right", or "" without a cable
-    lines: list[tuple[str, str]]  # class, text; the parts of one line are joined by the drawer
+    lines: Lines
     y: float = 0.0
     height: float = 0.0
     x: float = 0.0  # where the cable begins
@@ -41,7 +47,7 @@ class PlacedBridge:
     """A bridge in its place."""
 
     bridge: Bridge
-    lines: list[tuple[str, str]]
+    lines: Lines
     rows: list[Row]
     head: bool = False  # its own lines stand above the ports, which are on both sides
     x: float = 0.0
@@ -58,7 +64,7 @@ class PlacedBox:
     column: int
     rows: list[Row] = field(default_factory=list)
     bridges: list[PlacedBridge] = field(default_factory=list)
-    footer: list[tuple[str, str]] = field(default_factory=list)
+    footer: Lines = field(default_factory=list)
     x: float = 0.0
     y: float = 0.0
     width: float = 0.0
@@ -197,13 +203,13 @@ class _Placing:
             y = self._place_bridge(placed, bridge, sides, y) + ROW_GAP
         for plug in sorted(rest, key=lambda plug: sides[plug.name] == ""):
             y = self._place_row(placed, placed.rows, plug, sides[plug.name], y)
-        placed.footer = _footer(box)
+        placed.footer = footer_lines(box)
         placed.height = y + len(placed.footer) * LINE + (2 if placed.footer else -ROW_GAP + PAD / 2) + PAD / 2 - top
         self.free[placed.column] = top + placed.height + GAP
         return placed
 
     def _place_row(self, placed: PlacedBox, rows: list[Row], plug: Plug, side: str, y: float) -> float:
-        row = Row(plug, side, _row_lines(plug), height=_row_height(plug))
+        row = Row(plug, side, row_lines(plug), height=row_height(plug))
         row.y = y + LINE / 2
         end = (placed.box.name, plug.name)
         other = self.far.get(end)
@@ -224,18 +230,18 @@ class _Placing:
             if plug.name == end[1]:
                 return y
             if self._side((box.name, plug.name)) == "left":
-                y += _row_height(plug) + ROW_GAP
+                y += row_height(plug) + ROW_GAP
         for bridge in box.bridges:
             y += PAD
             if len({self._side((box.name, port.name)) or "right" for port in bridge.ports}) == 2:
-                y += len(in_lines(_bridge_lines(bridge.plug))) * LINE + ROW_GAP
+                y += len(in_lines(bridge_lines(bridge.plug))) * LINE + ROW_GAP
             for port in self._ports_in_order(box, bridge):
                 if port.name == end[1]:
                     return y
         return y
 
     def _place_bridge(self, placed: PlacedBox, bridge: Bridge, sides: dict[str, str], top: float) -> float:
-        lines = _bridge_lines(bridge.plug)
+        lines = bridge_lines(bridge.plug)
         drawn = PlacedBridge(bridge, lines, [], y=top)
         placed.bridges.append(drawn)
         ports = self._ports_in_order(placed.box, bridge)
@@ -298,67 +304,6 @@ class _Placing:
 
 def _title_height(_: Box) -> float:
     return TITLE + PAD - 3
-
-
-def _row_lines(plug: Plug) -> list[tuple[str, str]]:
-    """The first line is in parts: name, kind where it is not a veth, state where it is not up, first address."""
-    first = [("name", plug.name)]
-    first += [] if plug.kind in ("veth", "loopback", "ether", "") else [("kind", plug.kind)]
-    first += [("down", plug.state)] if plug.state in ("down", "no carrier") else []
-    first += [("address", plug.addresses[0])] if plug.addresses else []
-    first += _sign(plug)
-    return [*first, BREAK, *_below(plug, plug.addresses[1:])]
-
-
-def _bridge_lines(plug: Plug) -> list[tuple[str, str]]:
-    first = [("name", plug.name), ("kind", "bridge")]
-    first += [("down", plug.state)] if plug.state in ("down", "no carrier") else []
-    return [*first, *_sign(plug), BREAK, *_below(plug, plug.addresses)]
-
-
-def _sign(plug: Plug) -> list[tuple[str, str]]:
-    return [(SIGNS[plug.sign], f"{plug.sign} {SIGNS[plug.sign]}")] if plug.sign in ("+", "-") else []
-
-
-def _below(plug: Plug, addresses: tuple[str, ...]) -> list[tuple[str, str]]:
-    lines = [("address", text) for text in addresses]
-    mac = " ".join(part for part in (plug.mac, f"mtu {plug.mtu}" if plug.mtu != 1500 else "") if part)
-    lines += [("mac", mac)] if mac else []
-    lines += [("fact", line) for line in textwrap.wrap(", ".join(plug.facts), _WRAP)]
-    return lines + _note_lines(plug.notes)
-
-
-def in_lines(parts: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
-    """Return the parts line by line: those before BREAK share the first line, each other has its own."""
-    first = parts.index(BREAK) if BREAK in parts else 0
-    head = [parts[:first]] if first else []
-    return head + [[part] for part in parts[first:] if part != BREAK]
-
-
-def _row_height(plug: Plug) -> float:
-    return LINE * len(in_lines(_row_lines(plug)))
-
-
-def _note_lines(notes: tuple[Note, ...]) -> list[tuple[str, str]]:
-    lines = []
-    for sign, text in notes:
-        first, *more = textwrap.wrap(f"{sign} {text}".strip(), _WRAP, break_long_words=False)
-        more = [f"\u00a0\u00a0{line}" for line in more]
-        lines += [(SIGNS.get(sign, "fact"), line) for line in (first, *more)]
-    return lines
-
-
-BREAK = ("", "")
-
-
-def _footer(box: Box) -> list[tuple[str, str]]:
-    lines = [("route", route) for route in box.routes]
-    return lines + _note_lines(box.notes)
-
-
-def text_width(parts: list[tuple[str, str]]) -> float:
-    """Return how wide the widest line is; parts of one line stand two characters apart."""
-    return CHARACTER * max((sum(len(text) + 2 for _, text in line) - 2 for line in in_lines(parts)), default=0)
 
 
 def _bridge_width(bridge: PlacedBridge) -> float:

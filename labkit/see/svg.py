@@ -6,7 +6,8 @@ import hashlib
 from html import escape
 from string import Template
 
-from labkit.see.layout import CHARACTER, LINE, PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row, in_lines
+from labkit.see.layout import PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row
+from labkit.see.measure import CHARACTER, LINE, in_lines
 from labkit.see.picture import SIGNS, Cable
 
 __all__ = ["document", "svg_of"]

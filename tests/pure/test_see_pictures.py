@@ -20,7 +20,8 @@ import pytest
 from labkit import see
 from labkit.lab import Bridge, Container, Interface, Topology
 from labkit.see.fold import KEPT, folded
-from labkit.see.layout import CHARACTER, Layout, PlacedBox, layout_of, text_width
+from labkit.see.layout import Layout, PlacedBox, layout_of
+from labkit.see.measure import CHARACTER, text_width
 from labkit.see.show import picture_of
 from labkit.see.svg import _DARK, _LIGHT
 from labkit.state import Difference, Snapshot, difference
