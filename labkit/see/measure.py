@@ -30,7 +30,9 @@ _WRAP = 44
 
 
 def row_lines(plug: Plug) -> Lines:
-    """Return an interface's lines. The first is in parts: name, kind where it is not a veth, state where it is not up, first address."""
+    """Return an interface's lines.
+
+    The first is in parts: name, kind where it is not a veth, state where it is not up, first address."""
     first = [("name", plug.name)]
     first += [] if plug.kind in ("veth", "loopback", "ether", "") else [("kind", plug.kind)]
     first += [("down", plug.state)] if plug.state in ("down", "no carrier") else []
