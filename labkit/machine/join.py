@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from labkit.errors import NamespaceGone, NotFound, Refused, cause
-from labkit.machine import capabilities, find, init, programs
+from labkit.machine import capabilities, find, groups, init, programs
 from labkit.machine.find import Machine
 from labkit.machine.signals import FORWARDED, Waiter, original_dispositions
 from labkit.net import libc, namespace
@@ -142,6 +142,7 @@ def run_inside(machine: Machine, body: Callable[[], int]) -> int:
         os.close(write)
         init.die_with_parent(read)
         original_dispositions(waiter)
+        groups.forgive_setgroups()
         capabilities.drop()
         for place in (folder, os.path.expanduser("~"), "/"):
             with suppress(OSError):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from labkit.machine import capabilities, programs
+from labkit.machine import capabilities, groups, programs
 from labkit.net import here, libc, namespace, sysctl
 
 __all__ = ["TEMPORARY", "CannotPrepare", "keep_readable", "prepare"]
@@ -43,7 +43,7 @@ def keep_readable(*paths: str) -> None:
 
 def prepare() -> None:
     """Make this process's fresh namespaces a lab machine of kind `namespaces`. Raises CannotPrepare."""
-    ip = programs.find_ip()
+    real = programs.find_real()
     _step("make the mounts private", lambda: libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE))
     with suppress(OSError):  # forbidden where the computer's own /proc is partly covered, as in a container
         libc.mount("proc", "/proc", "proc", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC)
@@ -55,7 +55,8 @@ def prepare() -> None:
     here.write_mark("namespaces")
     _step("state its sysctls", sysctl.state_here)
     _step("set lo up", _set_lo_up)
-    _step("put its programs in place", lambda: programs.install(ip))
+    _step("put its programs in place", lambda: programs.install(real))
+    groups.forgive_setgroups()
     _step("give up capabilities", capabilities.drop)
     with suppress(ValueError, OSError):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -1,6 +1,7 @@
-"""Programs that a lab machine has differently: `ip`, whose new namespaces get stated sysctls, and a harmless `sudo`.
+"""Programs that a lab machine has differently: `ip`, whose new namespaces get stated sysctls, a harmless `sudo`, and a
+`tcpdump` that stays root.
 
-Both are small shell scripts on the private /run, bound over the real programs for this machine only."""
+They are small shell scripts on the private /run, bound over the real programs for this machine only."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import sys
 
 from labkit.net import here, libc, sysctl
 
-__all__ = ["BIN", "REAL", "complete_path", "find_ip", "install"]
+__all__ = ["BIN", "REAL", "complete_path", "find_real", "install"]
 
 BIN = f"{here.RUN}/bin"
 REAL = f"{here.RUN}/real"  # REAL/ip is the program itself
@@ -44,6 +45,14 @@ done 2>/dev/null
 exit $status
 """
 
+# Else tcpdump becomes the user "tcpdump", who is nobody in a user namespace, and may not write where the learner may.
+_TCPDUMP = f"""#!/bin/sh
+# labkit: the real `tcpdump`, which stays root instead of becoming a user that a lab machine may not have.
+exec {REAL}/tcpdump -Z root "$@"
+"""
+
+_SCRIPTS = {"ip": _IP, "tcpdump": _TCPDUMP}
+
 _SHELL = """[ -f ~/.bashrc ] && . ~/.bashrc
 [ "$LABKIT_PROMPT" ] && PS1=$LABKIT_PROMPT
 """
@@ -72,25 +81,30 @@ exit 0
 """
 
 
-def find_ip() -> int | None:
-    """Return a descriptor of the real `ip`, to be taken before /run is hidden (a lab machine may start in another)."""
-    outer = f"{REAL}/ip"
-    path = outer if os.path.exists(outer) else shutil.which("ip", path=_SEARCH)
-    return os.open(path, os.O_PATH | os.O_CLOEXEC) if path else None
+def find_real() -> dict[str, int]:
+    """Return descriptors of the real programs, taken before /run is hidden: a lab machine may start in another."""
+    found = {}
+    for name in _SCRIPTS:
+        outer = f"{REAL}/{name}"
+        path = outer if os.path.exists(outer) else shutil.which(name, path=_SEARCH)
+        if path:
+            found[name] = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    return found
 
 
-def install(ip: int | None) -> None:
-    """Put the scripts in place, inside this machine's mounts only. `ip`: from find_ip."""
+def install(real: dict[str, int]) -> None:
+    """Put the scripts in place, inside this machine's mounts only. `real`: from find_real."""
     os.makedirs(BIN, exist_ok=True)
     os.makedirs(REAL, exist_ok=True)
     _write("state-sysctls", f"#!/bin/sh\n{_STATE}exit 0\n")
     _write("shell-rc", _SHELL)
-    place = shutil.which("ip", path=_SEARCH)
-    if ip is not None and place:
-        os.close(os.open(f"{REAL}/ip", os.O_CREAT | os.O_WRONLY, 0o755))
-        libc.mount(f"/proc/self/fd/{ip}", f"{REAL}/ip", flags=libc.MS_BIND)
-        os.close(ip)
-        _write("ip", _IP, over=os.path.realpath(place))
+    for name, descriptor in real.items():
+        place = shutil.which(name, path=_SEARCH)
+        if place:
+            os.close(os.open(f"{REAL}/{name}", os.O_CREAT | os.O_WRONLY, 0o755))
+            libc.mount(f"/proc/self/fd/{descriptor}", f"{REAL}/{name}", flags=libc.MS_BIND)
+            _write(name, _SCRIPTS[name], over=os.path.realpath(place))
+        os.close(descriptor)
     sudo = shutil.which("sudo", path="/usr/bin:/bin")
     _write("sudo", _SUDO, over=sudo and os.path.realpath(sudo))
 

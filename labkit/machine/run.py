@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 
@@ -46,12 +47,12 @@ def execute(command: list[str]) -> int:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)  # noqa: S606 - that is what it is for
-    except FileNotFoundError:
-        if os.path.exists(command[0]) and "/" in command[0]:
+    except OSError as error:
+        missing = shutil.which(command[0], os.F_OK) is None
+        if missing:  # also where a folder of PATH may not be read, which is what the error says then
+            print(f"labkit: command '{command[0]}' not found; is it installed?", file=sys.stderr)
+        elif isinstance(error, FileNotFoundError):
             print(f"labkit: cannot start '{command[0]}': its interpreter is missing", file=sys.stderr)
         else:
-            print(f"labkit: command '{command[0]}' not found; is it installed?", file=sys.stderr)
-        return 127
-    except OSError as error:
-        print(f"labkit: cannot start '{command[0]}': {error.strerror}", file=sys.stderr)
-        return 126
+            print(f"labkit: cannot start '{command[0]}': {error.strerror}", file=sys.stderr)
+        return 127 if missing else 126

@@ -14,6 +14,7 @@ import pytest
 
 from labkit.machine import kernelspec
 
+KINDS = ("net", "mnt", "pid", "ipc", "uts")
 LABKIT = [sys.executable, "-m", "labkit.cli"]
 
 
@@ -32,14 +33,14 @@ class Watch:
     """All that one test starts, found by a token in the environment, and the namespaces it had."""
 
     token: str = field(default_factory=lambda: secrets.token_hex(8))
-    namespaces: set[str] = field(default_factory=set)
+    held: dict[str, int] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, "LABKIT_TEST": self.token}
 
     def processes(self) -> dict[int, str]:
-        """Return the test's processes: PID -> name. Remembers their namespaces."""
+        """Return the test's processes: PID -> name."""
         found = {}
         for entry in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):
@@ -48,28 +49,42 @@ class Watch:
                         continue
                 with open(f"/proc/{entry}/comm", encoding="utf-8") as name:
                     found[int(entry)] = name.read().strip()
-                for kind in ("net", "mnt", "pid", "ipc", "uts"):
-                    self.namespaces.add(os.readlink(f"/proc/{entry}/ns/{kind}"))
         return found
 
     def named(self, name: str) -> list[int]:
         return sorted(pid for pid, found in self.processes().items() if found == name)
 
+    def remember(self) -> None:
+        """Take hold of the namespaces that the test's processes are in, so that their numbers stay theirs."""
+        self.forget()
+        own = {os.readlink(f"/proc/self/ns/{kind}") for kind in KINDS}
+        for pid in self.processes():
+            for kind in KINDS:
+                with suppress(OSError):
+                    path = f"/proc/{pid}/ns/{kind}"
+                    if os.readlink(path) not in own | self.held.keys():
+                        descriptor = os.open(path, os.O_RDONLY)
+                        self.held[os.readlink(f"/proc/self/fd/{descriptor}")] = descriptor
+
+    def forget(self) -> None:
+        """Let go of them."""
+        while self.held:
+            os.close(self.held.popitem()[1])
+
     def left(self) -> list[str]:
-        """Return what is still there: processes, namespaces that a process is in or holds, mounts of them."""
+        """Return what is still there: processes, and whatever process is in or holds one of the namespaces."""
         left = [f"process {pid} {name}" for pid, name in self.processes().items()]
-        own = {os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "mnt", "pid", "ipc", "uts", "user")}
-        gone = self.namespaces - own
-        for entry in filter(str.isdigit, os.listdir("/proc")):
+        for entry in filter(str.isdigit, os.listdir("/proc") if self.held else []):
             with suppress(OSError):
-                for kind in os.listdir(f"/proc/{entry}/ns"):
-                    link = os.readlink(f"/proc/{entry}/ns/{kind}")
-                    if link in gone:
-                        left.append(f"namespace {link} of process {entry}")
-                for number in os.listdir(f"/proc/{entry}/fd"):
-                    link = os.readlink(f"/proc/{entry}/fd/{number}")
-                    if link in gone:
-                        left.append(f"namespace {link} held by process {entry}")
+                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
+                    if entry == str(os.getpid()) or stat.read().rpartition(")")[2].split()[0] in "ZX":
+                        continue
+                held = [f"/proc/{entry}/ns/{kind}" for kind in KINDS]
+                held += [f"/proc/{entry}/fd/{number}" for number in os.listdir(f"/proc/{entry}/fd")]
+                for path in held:
+                    with suppress(OSError):
+                        if os.readlink(path) in self.held:
+                            left.append(f"{os.readlink(path)} of {path}")
         return left
 
 
@@ -82,6 +97,7 @@ def watch() -> Iterator[Watch]:
         if pid != os.getpid():
             with suppress(OSError):
                 os.kill(pid, 9)
+    watch.forget()
 
 
 @pytest.fixture(scope="session")

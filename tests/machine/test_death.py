@@ -48,14 +48,14 @@ def victim(watch: Watch, name: str, first: int) -> int | None:
                 with open(f"/proc/{init}/stat", encoding="ascii") as stat:
                     return int(stat.read().rpartition(")")[2].split()[1])
             with open(f"/proc/{init}/task/{init}/children", encoding="ascii") as children:
-                return int(children.read().split()[0])
+                return int((children.read().split() or [first])[0])
     return None
 
 
 def kill_at_random(watch: Watch, process: subprocess.Popen[bytes], name: str, delay: float) -> None:
     time.sleep(delay)
     pid = victim(watch, name, process.pid)
-    watch.processes()
+    watch.remember()
     if pid is None:  # the machine has not come so far: what starts it dies
         pid = process.pid
     os.kill(pid, signal.SIGKILL)
@@ -82,7 +82,8 @@ def test_nothing_is_left_of_a_kernel(kernels, watch: Watch, tmp_path, name):
     for _ in range(5):
         process = subprocess.Popen(
             [sys.executable, "-c", SERVER],
-            env={**watch.environment, "TMPDIR": str(tmp_path), "CONNECTION": f"{kernels}/death.json"}, stderr=subprocess.DEVNULL,
+            env={**watch.environment, "TMPDIR": str(tmp_path), "CONNECTION": f"{kernels}/death.json"},
+            stderr=subprocess.DEVNULL,
         )  # fmt: skip
         kill_at_random(watch, process, name, random.uniform(0.2, 3))
 
@@ -102,7 +103,7 @@ def test_nothing_is_left_when_the_whole_group_is_killed(watch: Watch):
             env=watch.environment, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         time.sleep(random.uniform(0, 0.5))
-        watch.processes()
+        watch.remember()
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(5)
         assert wait_until(lambda: not watch.left(), 1), watch.left()
@@ -110,10 +111,11 @@ def test_nothing_is_left_when_the_whole_group_is_killed(watch: Watch):
 
 def test_a_joined_shell_dies_with_the_machine(watch: Watch):
     machine = subprocess.Popen([*LABKIT, "run", "sleep", "1000"], env=watch.environment)
-    assert wait_until(lambda: len(watch.processes()) >= 3)
+    assert wait_until(lambda: len(watch.named("sleep")) == 1)
     init = watch.named("labkit-init")[0]
     shell = subprocess.Popen([*LABKIT, "shell", "--notebook", str(init), "--", "sleep", "1000"], env=watch.environment)
     assert wait_until(lambda: len(watch.named("sleep")) == 2)
+    watch.remember()
     machine.kill()
     assert shell.wait(1) == 128 + signal.SIGKILL
     machine.wait(1)

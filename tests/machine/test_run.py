@@ -145,14 +145,22 @@ def test_ctrl_z_stops_labkit_run_and_fg_continues_it(watch: Watch):
         shown = shown.split(text, 1)[1]
 
     os.write(terminal, " ".join(LABKIT).encode() + b" run sh -c 'echo rea''dy; cat'\n")
+
+    def cat_is(state: str) -> bool:
+        for pid in watch.named("cat"):
+            with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+                return stat.read().rpartition(")")[2].split()[0] == state
+        return False
+
     until(b"ready")
-    time.sleep(0.2)
+    assert wait_until(lambda: cat_is("S"))
     os.write(terminal, b"\x1a")
     until(b"Stopped")
+    assert wait_until(lambda: cat_is("T"))
     os.write(terminal, b"fg; echo status=$?\n")
-    until(b"\n")
-    time.sleep(0.3)
+    assert wait_until(lambda: cat_is("S"))
     os.write(terminal, b"hello\n")
+    until(b"hello")  # the terminal's echo
     until(b"hello")
     os.write(terminal, b"\x04")
     until(b"status=0")
