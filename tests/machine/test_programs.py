@@ -1,4 +1,4 @@
-"""The machine's `ip` behaves as the real one, and its namespaces have stated sysctls; `sudo` is harmless."""
+"""`ip` behaves as the real one, and its namespaces have stated sysctls; `sudo` is harmless; `tcpdump` works."""
 
 from __future__ import annotations
 
@@ -76,3 +76,17 @@ def test_ip_answers_as_the_real_one(lab_machine, arguments):
 def test_sudo_just_starts_the_command(lab_machine, command, printed):
     result = lab_machine(command)
     assert (result.stdout, result.stderr) == (printed, "")
+
+
+def test_tcpdump_hears_a_ping_whoever_started_the_machine(lab_machine):
+    """It gives up root when it starts, which the only user of a user namespace cannot."""
+    listen = "timeout 10 tcpdump -lntc 1 -i lo icmp 2>$d/said & until grep -q listening $d/said; do sleep 0.01; done"
+    result = lab_machine(f"d=$(mktemp -d); {listen}; ping -qc 1 127.0.0.1 >/dev/null; wait; cat $d/said >&2")
+    assert "127.0.0.1 > 127.0.0.1: ICMP echo request" in result.stdout, result.stderr
+
+
+def test_tcpdump_writes_where_its_user_may(lab_machine, tmp_path):
+    tmp_path.chmod(0o700)
+    script = f"timeout 10 tcpdump -U -w {tmp_path}/pings -c 1 -i lo icmp & sleep 0.3; ping -qc 1 127.0.0.1; wait"
+    lab_machine(script)
+    assert (tmp_path / "pings").stat().st_size > 24
