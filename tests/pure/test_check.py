@@ -90,21 +90,49 @@ def test_a_control_that_cannot_be_asked_does_not_let_its_check_pass():
     assert statuses(value("not", must_not=True, control=control)) == ["not_run"]
 
 
+class Time:
+    """A clock that pauses move; `tries` holds when each check was asked."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.tries: dict[str, list[float]] = {}
+
+    def check(self, name: str, true_at: float, within: float, **options) -> Check:
+        def right() -> bool:
+            self.tries.setdefault(name, []).append(round(self.now, 2))
+            return self.now >= true_at
+
+        return value(name, right, within=within, **options)
+
+    def run(self, *asked: Check) -> list[str]:
+        def pause(_: float) -> None:
+            self.now += 0.4
+
+        exercise = Exercise("90-x/y", "title", asked)
+        return [result.status for result in checks.run(exercise, NOTHING, clock=lambda: self.now, pause=pause)]
+
+
 def test_a_check_is_asked_again_until_its_time_is_over():
-    now, answers = [0.0], iter([False, False, True, False])
-    check = value(right=lambda: next(answers), within=1.0)
+    time = Time()
+    assert time.run(time.check("one", true_at=0.8, within=1.0)) == ["passed"]
+    assert time.tries == {"one": [0, 0.4, 0.8]}
+    time = Time()
+    assert time.run(time.check("one", true_at=9, within=1.0)) == ["failed"]
+    assert time.tries == {"one": [0, 0.4, 0.8, 1.2]}
+    time = Time()
+    assert time.run(time.check("one", true_at=9, within=0)) == ["failed"]
+    assert time.tries == {"one": [0]}
 
-    def run(pause: float) -> str:
-        def wait(_: float) -> None:
-            now[0] += pause
 
-        (result,) = checks.run(Exercise("90-x/y", "title", [check]), NOTHING, clock=lambda: now[0], pause=wait)
-        return result.status
+def test_where_nothing_works_checks_do_not_wait_one_after_the_other():
+    time = Time()
+    assert time.run(time.check("one", 9, within=1.0), time.check("two", 9, within=1.0)) == ["failed", "failed"]
+    assert time.tries["two"] == [1.2, 1.6]
 
-    assert run(0.4) == "passed"
-    answers = iter([False, False, False])
-    assert run(0.6) == "failed"
-    assert next(answers, None) is None
+
+def test_a_check_that_passes_gives_the_next_its_time_anew():
+    time = Time()
+    assert time.run(time.check("one", 1.6, within=2.0), time.check("two", 2.8, within=1.5)) == ["passed", "passed"]
 
 
 @pytest.mark.parametrize(
