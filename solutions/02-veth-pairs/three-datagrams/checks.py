@@ -62,7 +62,7 @@ exercise = Exercise(
             "red-checksums",
             evidence=lambda look: checksums(look, "red", "10.0.1.1"),
             verdict=lambda captured, right, answered: right and answered,  # noqa: ARG005  the sentence wants it
-            passed="a datagram from red shows the right checksum: {captured}",
+            passed="a datagram from red shows the right checksum",
             failed="a datagram from red, seen at veth-red: checksum {captured}; right: {right}; answered: {answered}",
             look_at="ip netns exec red ethtool -k eth0",
             points=2,
