@@ -166,7 +166,15 @@ static const struct { const char *path; char value; } stated[] = {
 enum { STATED = sizeof stated / sizeof *stated };
 static int differs[STATED];
 
-static void find_differences(void)
+static void state(int i)
+{
+    int fd = open(stated[i].path, O_WRONLY);
+    if (fd < 0 || write(fd, &stated[i].value, 1) != 1)
+        fail(stated[i].path);
+    close(fd);
+}
+
+static void state_first(void) /* and find out what must be written: all new namespaces start alike */
 {
     for (int i = 0; i < STATED; i++) {
         char value = stated[i].value;
@@ -176,19 +184,16 @@ static void find_differences(void)
         if (read(fd, &value, 1) == 1)
             differs[i] = value != stated[i].value;
         close(fd);
+        if (differs[i])
+            state(i);
     }
 }
 
-static void write_differences(void)
+static void state_next(void)
 {
-    for (int i = 0; i < STATED; i++) {
-        if (!differs[i])
-            continue;
-        int fd = open(stated[i].path, O_WRONLY);
-        if (fd < 0 || write(fd, &stated[i].value, 1) != 1)
-            fail(stated[i].path);
-        close(fd);
-    }
+    for (int i = 0; i < STATED; i++)
+        if (differs[i])
+            state(i);
 }
 
 static unsigned ip_of(int i) { return htonl(0x0a000000u + 256 + i / 250 * 256 + i % 250 + 1); }
@@ -221,8 +226,9 @@ int main(int argc, char **argv)
         if (unshare(CLONE_NEWNET))
             fail("unshare");
         if (i == 0)
-            find_differences();
-        write_differences();
+            state_first();
+        else
+            state_next();
         sockets[i] = netlink();
         namespaces[i] = ioctl(sockets[i], SIOCGSKNS);
         snprintf(name, sizeof name, "/run/netns/c%d", i);

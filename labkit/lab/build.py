@@ -166,10 +166,11 @@ class Lab:
             libc.unshare(libc.CLONE_NEWNET)
             opened = self._session.sockets[name] = netlink.Socket()
             if not self._named:  # all new namespaces start alike: as copies of the computer's first
-                settings = sysctl.unlike_stated()
+                settings = sysctl.state_here()
                 links = opened.dump(netlink.GETLINK, netlink.pack(netlink.LinkHeader()))
                 self._first_ifindex = max(record.header.ifindex for record in links) + 1
-            sysctl.write(settings)
+            else:
+                sysctl.write(settings)
             sysctl.write(wanted.get(name, {}))
             descriptor = self._session.descriptors[name] = opened.namespace()
             _link_name(name, f"/proc/{process}/fd/{descriptor}")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 
-__all__ = ["STATED", "read", "state_here", "unlike_stated", "write"]
+__all__ = ["STATED", "read", "state_here", "write"]
 
 STATED = {
     "net.ipv4.conf.all.forwarding": "0",  # the same switch as net.ipv4.ip_forward
@@ -26,22 +26,18 @@ STATED = {
 }
 
 
-def state_here() -> None:
-    """Give the calling thread's network namespace the stated sysctls. What the kernel has not (no IPv6, no
-    br_netfilter) is left out; any other refusal is an OSError. Same as: sysctl -w KEY=VALUE ..."""
-    for key, value in STATED.items():
-        with suppress(FileNotFoundError):
-            write({key: value})
+def state_here() -> dict[str, str]:
+    """Give the calling thread's network namespace the stated sysctls, and return those that had to be written.
 
-
-def unlike_stated() -> dict[str, str]:
-    """Return the stated sysctls that the calling thread's namespace has other values for."""
-    differing = {}
+    What the kernel has not (no IPv6, no br_netfilter) is left out; any other refusal is an OSError. Another namespace
+    that is as new as this one needs the same writes. Same as: sysctl -w KEY=VALUE ..."""
+    written = {}
     for key, value in STATED.items():
         with suppress(FileNotFoundError):
             if read(key) != value:
-                differing[key] = value
-    return differing
+                write({key: value})
+                written[key] = value
+    return written
 
 
 def read(key: str) -> str:

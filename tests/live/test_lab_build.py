@@ -100,7 +100,7 @@ def test_stated_sysctls_hold_in_every_container() -> None:
     with build(PAIR):
         for name in PAIR.namespaces:
             with namespace.enter(name):
-                assert sysctl.unlike_stated() == {}
+                assert sysctl.state_here() == {}
 
 
 def test_a_build_replaces_what_its_name_built_before() -> None:
