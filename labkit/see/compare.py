@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labkit.see.picture import Box, Bridge, Cable, End, Note, Picture, Plug
+from labkit.see.picture import ORDINARY_LO, Box, Bridge, Cable, End, Note, Picture, Plug
 
 __all__ = ["compared"]
 
@@ -39,7 +39,7 @@ def _box(was: Box, now: Box) -> Box:
     here = {plug.name for plug in now.every_plug()}
 
     def mark(plug: Plug) -> Plug:
-        before = old.get(plug.name)
+        before = old.get(plug.name) or (_ordinary(plug) if plug.name == "lo" else None)
         if before is None:
             return replace(plug, sign="+")
         moved = (place.get(plug.name), new_place.get(plug.name))
@@ -55,9 +55,17 @@ def _box(was: Box, now: Box) -> Box:
             bridges[names[bridge.plug.name]] = replace(kept, ports=(*kept.ports, *gone))
         else:
             bridges.append(Bridge(replace(bridge.plug, sign="-"), gone))
-    plugs += [replace(plug, sign="-") for plug in was.plugs if plug.name not in here]
+    gone_plugs = [plug for plug in was.plugs if plug.name not in here]
+    plugs += [replace(plug, sign="-") for plug in gone_plugs if plug.name != "lo"]
+    quiet = [_plug(plug, _ordinary(plug), (None, None)) for plug in gone_plugs if plug.name == "lo"]
+    plugs += [plug for plug in quiet if plug.sign]
     routes = tuple(route for route in now.routes if route in was.routes)
     return replace(now, plugs=tuple(plugs), bridges=tuple(bridges), routes=routes)
+
+
+def _ordinary(lo: Plug) -> Plug:
+    """Return lo as it is in every namespace: there, though not drawn, unless there is something to say of it."""
+    return replace(lo, state="up", addresses=tuple(address for address in lo.addresses if address in ORDINARY_LO))
 
 
 def _routes(was: Box, now: Box) -> list[Note]:

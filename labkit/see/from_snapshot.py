@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.see.picture import Box, Bridge, Cable, End, Picture, Plug
+from labkit.see.picture import ORDINARY_LO, Box, Bridge, Cable, End, Picture, Plug
 from labkit.state.records import Link
 from labkit.state.snapshot import NamespaceState, Snapshot
 from labkit.state.tables import link_facts
@@ -10,7 +10,6 @@ from labkit.state.tables import link_facts
 __all__ = ["picture_of_snapshot"]
 
 _ROUTES = 4
-_ORDINARY_LO = {"127.0.0.1/8", "::1/128"}
 
 
 def picture_of_snapshot(snapshot: Snapshot) -> Picture:
@@ -75,7 +74,7 @@ def _routes(state: NamespaceState) -> tuple[str, ...]:
 
 
 def _is_ordinary(state: NamespaceState, lo: Link) -> bool:
-    return lo.is_up and {address.text for address in state.addresses_of("lo")} <= _ORDINARY_LO
+    return lo.is_up and {address.text for address in state.addresses_of("lo")} <= ORDINARY_LO
 
 
 def _is_lived_in(box: Box) -> bool:

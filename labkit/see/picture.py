@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["SIGNS", "Box", "Bridge", "Cable", "End", "Note", "Picture", "Plug"]
+__all__ = ["ORDINARY_LO", "SIGNS", "Box", "Bridge", "Cable", "End", "Note", "Picture", "Plug"]
 
+ORDINARY_LO = frozenset({"127.0.0.1/8", "::1/128"})  # the addresses of every lo that is up
 SIGNS = {"+": "added", "-": "removed", "~": "changed"}
 
 End = tuple[str, str]  # a box's name and an interface's name in it

@@ -220,6 +220,23 @@ def test_a_plan_and_what_became_of_it_are_compared() -> None:
     assert "- green (removed)" in see.difference(plan, kept("after")).text
 
 
+def test_lo_neither_comes_nor_goes_when_it_goes_down_and_up() -> None:
+    """It is drawn only when there is something to say of it, but it is always there."""
+
+    def picture(*flags: str) -> Snapshot:
+        before = kept("before")
+        host = before["host"]
+        lo = next(link for link in host.links if link.ifname == "lo")
+        links = (replace(lo, flags=("LOOPBACK", *flags)), *(link for link in host.links if link is not lo))
+        return Snapshot((replace(host, links=links), *before.only(*(set(before) - {"host"})).namespaces))
+
+    up, down = picture("UP", "LOWER_UP"), picture()
+    for one, other, told in ((up, down, "up → down"), (down, up, "down → up")):
+        svg = see.difference(difference(one, other))._repr_mimebundle_()["image/svg+xml"]
+        assert f"~ {told}" in svg
+        assert not re.search("[+-] (added|removed)<", svg)
+
+
 def test_a_link_that_is_down_is_dashed_and_says_so_at_both_ends() -> None:
     svg = see.topology_svg(kept("after"))
     assert 'class="cable off"' in svg
