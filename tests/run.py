@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -17,7 +18,7 @@ from runner.groups import GROUPS, Group
 from runner.report import Report
 from runner.worlds import PROJECT, World, worlds
 
-LIMIT = 25 * 60  # seconds for one group: what hangs is ended, and counted as failed
+LIMIT = 12 * 60  # seconds for one command: what hangs is ended, and counted as failed
 
 
 def run_group(group: Group, world: World, report: Report) -> None:
@@ -51,6 +52,7 @@ def main() -> int:
     if not options.all and not options.groups:
         chosen = [group for group in chosen if not group.only_when_all]
     os.chdir(PROJECT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that groups and folders go, as with Ctrl-C
     report = Report()
     if not options.groups:
         report.witness(os.path.join(PROJECT, ".venv", "witness.json"))

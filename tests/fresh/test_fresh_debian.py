@@ -130,7 +130,5 @@ def test_uninstall_leaves_the_learners_work_and_names_the_packages(debian: Debia
     assert not debian.has("/opt/labkit/.venv")
     assert debian.has("/opt/labkit/course")
     debian.run("cd /opt/labkit && make uninstall COURSE=yes")
-    assert (
-        debian.run("cd /opt/labkit && git status --porcelain --ignored").stdout.replace("!! setup/__pycache__/\n", "")
-        == ""
-    )
+    left = debian.run("cd /opt/labkit && git status --porcelain --ignored").stdout.splitlines()
+    assert [line for line in left if not line.endswith("__pycache__/")] == []

@@ -25,6 +25,7 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file
 NOT_COPIED = (".venv", "course", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints")
 KEPT = ("LANG", "LC_ALL", "TERM", "TZ", "CI", "LABKIT_SCREENSHOTS")
 APART = (
+    *("setpriv", "--pdeathsig", "KILL"),  # a killed runner takes its group along
     "unshare",
     "--mount",
     "--pid",
