@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from jupyter_core.utils import ensure_event_loop
@@ -96,14 +97,16 @@ def _try(exercise: Exercise, solutions: str, rounds: list[list[Cell]], judgings:
     judged: list[Sequence[Result]] = []
     folder = exercises.folder_of(exercise.id, solutions)
     try:
-        with submission.start(folder) as kernel:
+        with ExitStack() as stack:
+            judges = [stack.enter_context(Judge(exercise, solutions)) for _ in range(sum(judgings))]
+            kernel = stack.enter_context(submission.start(folder))
             for cells, times in zip(rounds, judgings, strict=True):
                 run = kernel.run(cells, CELL_TIMEOUT)
                 errors += run.problems if times else []
                 for _ in range(times):
-                    with Judge(exercise, solutions) as judge:
-                        reason = judge.wait_until_ready()
-                        judged.append(exercise.not_run(reason) if reason else judge.judge(str(kernel.init)))
+                    judge = judges.pop()
+                    reason = judge.wait_until_ready()
+                    judged.append(exercise.not_run(reason) if reason else judge.judge(str(kernel.init)))
     finally:
         ensure_event_loop().close()  # jupyter_client made one for this thread
     return Trial(errors, judged)

@@ -53,11 +53,12 @@ class Check:
     False; it is a pure function. `passed` and `failed` are sentences in which {name} is replaced by the evidence of
     that name. `failed` says what was observed, `look_at` where to look, usually a command; neither gives the answer.
 
-    points: whole number, at least 1. within: seconds to try again until the verdict is True, since the start
-    or the last check that passed; 0 asks once. after: names of checks that must have passed, or this one is *blocked*. must_not: it is of something that must NOT
-    work, so it needs `control`, a check that shows that the probe itself works (it is asked first, gives no points, and
-    blocks this one unless it passes), or an `after`. hints: shown one by one, after each failed attempt one more.
-    secret: texts that no message may contain, such as the right answer; `labkit author check` tests it."""
+    points: whole number, at least 1. within: seconds to try again until the verdict is True, since the start or the
+    last check that passed; 0 asks once. after: names of checks that must have passed, or this one is *blocked*.
+    must_not: it is of something that must NOT work, so it needs `control`, a check that shows that the probe itself
+    works (it is asked first, gives no points, and blocks this one unless it passes), or an `after`.
+    hints: shown one by one, after each failed attempt one more. secret: texts that no message may contain, such as the
+    right answer; `labkit author check` tests it."""
 
     name: str
     evidence: Callable[[Look], Evidence]
