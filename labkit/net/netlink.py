@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from labkit.net import namespace as namespaces
@@ -236,9 +236,19 @@ class Socket:
         with self._lock:
             for _ in range(10):
                 answers: list[Record] = []
-                if self._exchange(0, [Request(kind, REQUEST | DUMP, body)], answers, acknowledged=False):
-                    return answers
+                try:
+                    if self._exchange(0, [Request(kind, REQUEST | DUMP, body)], answers, acknowledged=False):
+                        break
+                except Refusal as refusal:
+                    if refusal.errno != errno.EBUSY:
+                        raise
+                    self._empty()  # a dump that Ctrl-C interrupted still runs
             return answers
+
+    def _empty(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                self._socket.recv(_BUFFER, socket.MSG_DONTWAIT)
 
     def _exchange(
         self, start: int, batch: Sequence[Request], answers: list[Record] | None, *, acknowledged: bool = True
