@@ -66,6 +66,7 @@ class Source:
         self.count = self.bytes = self.beyond = self.lost = 0
         self.notes: list[str] = []
         self.last_ns = 0  # of the newest block
+        self.limit = self.most = 0  # frames, bytes: set by the Recorder
         self.plain: socket.socket | None = open_plain(program)
 
     def bind(self) -> None:
@@ -78,8 +79,12 @@ class Source:
     def sockets(self) -> list[socket.socket]:
         return [sock for sock in (self.plain, self.ring.sock if self.ring else None) if sock is not None]
 
-    def read(self, limit: int, most: int, room: bytearray) -> None:
-        """Take everything that is ready, up to `limit` frames and `most` bytes; count what is beyond."""
+    def full(self) -> bool:
+        """Return whether a bound is reached."""
+        return self.count >= self.limit or self.bytes >= self.most
+
+    def read(self, room: bytearray) -> None:
+        """Take everything that is ready, up to the bounds; count what is beyond."""
         while self.plain is not None:
             try:
                 record = read_plain(self.plain, room)
@@ -89,7 +94,7 @@ class Source:
                 break
             if self.switched_ns and record.time_ns >= self.switched_ns:
                 continue
-            if self.count >= limit or self.bytes >= most:
+            if self.full():
                 self.beyond += 1
                 continue
             self.parsed.append(record)
@@ -100,7 +105,7 @@ class Source:
                 self.last_ns = last_ns
                 if last_ns < self.switched_ns:
                     continue
-                if self.count >= limit or self.bytes >= most:
+                if self.full():
                     self.beyond += count
                     continue
                 self.blocks.append(bytes(block))
@@ -127,9 +132,11 @@ class Source:
 
     def _parse(self) -> None:
         """Take the blocks apart, and find the names of links that appeared after the start."""
-        for block in self.blocks:
-            self.parsed += [record for record in records(block) if record.time_ns >= self.switched_ns]
-        self.blocks.clear()
+        if self.blocks:
+            for block in self.blocks:
+                self.parsed += [record for record in records(block) if record.time_ns >= self.switched_ns]
+            self.blocks.clear()
+            self._trim()
         seen = {record.link for record in self.parsed if isinstance(record.link, int)}
         for index in seen - self.indexes.keys():
             for sock in self.sockets():
@@ -143,7 +150,7 @@ class Source:
         wanted = [record for record in self.parsed if record.time_ns <= end_ns]
         if forget:
             self.parsed = [record for record in self.parsed if record.time_ns > end_ns]
-            self.count, self.bytes = len(self.parsed), sum(len(record.data) for record in self.parsed)
+            self._trim()
         return [self._frame(record) for record in wanted if not _shown_twice(record)]
 
     def _frame(self, record: Record) -> Frame:
@@ -157,6 +164,17 @@ class Source:
             record.length,
             links.linktype(record.hardware),
         )
+
+    def _trim(self) -> None:
+        """Blocks are taken whole: what is in them beyond a bound goes now."""
+        self.count = self.bytes = 0
+        for record in self.parsed:
+            if self.full():
+                break
+            self.count += 1
+            self.bytes += len(record.data)
+        self.beyond += len(self.parsed) - self.count
+        del self.parsed[self.count :]
 
     def close(self) -> None:
         self.count_lost()
@@ -178,7 +196,6 @@ class Recorder:
 
     def __init__(self, sources: Sequence[Source], limit: int, most: int) -> None:
         self.sources = list(sources)
-        self.limit, self.most = limit, most
         self.lock = threading.Lock()
         self.ended = False
         self._over = threading.Event()
@@ -190,6 +207,7 @@ class Recorder:
         _start_clock()
         try:
             for source in self.sources:
+                source.limit, source.most = limit, most
                 source.bind()
                 self._watch(source)
         except BaseException:
@@ -218,7 +236,7 @@ class Recorder:
                     source, sock = self._owners[descriptor]
                     if event & select.EPOLLERR:
                         source.trouble(sock)
-                    source.read(self.limit, self.most, self._room)
+                    source.read(self._room)
 
     def _move_to_rings(self) -> None:
         if self._over.wait(PATIENCE):
@@ -248,7 +266,7 @@ class Recorder:
             with self.lock:
                 if self.ended or source.plain is None:
                     return
-                source.read(self.limit, self.most, self._room)
+                source.read(self._room)
                 self._poll.unregister(source.plain)
                 del self._owners[source.plain.fileno()]
                 plain, source.plain = source.plain, None
@@ -263,7 +281,7 @@ class Recorder:
                 if self.ended:
                     return self.end_ns
                 for source in self.sources:
-                    source.read(self.limit, self.most, self._room)
+                    source.read(self._room)
                 if all(source.settled(moment) for source in self.sources) or time.monotonic() > deadline:
                     return moment
             time.sleep(0.0005)

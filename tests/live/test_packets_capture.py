@@ -45,6 +45,13 @@ def pair(network: None) -> Iterator[None]:
     wait_until(lambda: not labkit_threads())
 
 
+def needs_tcpdump() -> None:
+    """In a lab machine of an ordinary user, Debian's tcpdump ends when it tries to become the user tcpdump."""
+    done = subprocess.run(["tcpdump", "-r", "/dev/null"], capture_output=True, text=True, check=False)
+    if "Couldn't change to" in done.stderr:
+        pytest.skip("needs: a tcpdump that runs where only one user is mapped")
+
+
 def wait_until(condition: object, seconds: float = 5.0) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
@@ -81,6 +88,7 @@ def test_a_packet_is_seen_at_both_ends_in_the_order_of_its_way(pair: None) -> No
 
 
 def test_it_says_the_same_as_tcpdump(pair: None) -> None:
+    needs_tcpdump()
     tcpdump = subprocess.Popen(
         ["ip", "netns", "exec", "blue", "tcpdump", "-n", "-tt", "--nano", "-i", "eth0", "-c", "2", "--immediate-mode"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -219,10 +227,11 @@ def test_bounds_keep_the_first_frames_and_say_what_is_missing(pair: None) -> Non
         assert numbers(seen) == list(range(10))
         assert seen.dropped == 15
         assert seen.notes == ("15 frames came after the bound (10 frames, 67108864 bytes) was reached",)
-    with capture("blue/eth0", bytes=5000) as seen:
-        send([frame(number, 1000) for number in range(25)], "red", "eth0")
-    assert len(seen) == 5
-    assert len(seen) + seen.dropped == 25
+    for pause in (0.0, 0.03):
+        with capture("blue/eth0", bytes=5000) as seen:
+            time.sleep(pause)
+            send([frame(number, 1000) for number in range(25)], "red", "eth0")
+        assert (len(seen), seen.dropped) == (5, 20)
 
 
 def test_no_frame_is_lost_while_python_computes(pair: None) -> None:
@@ -402,29 +411,30 @@ def test_frames_are_handed_over_as_they_come(pair: None) -> None:
 
 def test_a_pipe_shows_frames_while_they_come(pair: None) -> None:
     """tcpdump stands for `wireshark -k -i -`."""
+    needs_tcpdump()
     reader = subprocess.Popen(
         ["tcpdump", "-n", "-l", "-t", "-r", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, bufsize=0,
     )  # fmt: skip
     assert reader.stdin is not None
     assert reader.stdout is not None
-    seen = capture("red/eth0").start()
-    writer = threading.Thread(target=seen.stream, args=(reader.stdin,))
-    writer.start()
-    ping("red", "10.0.0.3")
-    assert b"ICMP echo request" in reader.stdout.readline()
-    assert b"ICMP echo reply" in reader.stdout.readline()
-    reader.terminate()  # Wireshark is closed
-    reader.wait()
-    ping("red", "10.0.0.3")
-    writer.join(5)
-    assert not writer.is_alive()
-    seen.stop()
+    with capture("red/eth0") as seen:
+        writer = threading.Thread(target=seen.stream, args=(reader.stdin,), daemon=True)
+        writer.start()
+        ping("red", "10.0.0.3")
+        assert b"ICMP echo request" in reader.stdout.readline()
+        assert b"ICMP echo reply" in reader.stdout.readline()
+        reader.terminate()  # Wireshark is closed
+        reader.wait()
+        ping("red", "10.0.0.3")
+        writer.join(5)
+        assert not writer.is_alive()
     reader.stdin.close()
     reader.stdout.close()
 
 
 def test_a_capture_file_holds_every_place_and_direction(pair: None, tmp_path: object) -> None:
+    needs_tcpdump()
     with capture("red", "blue") as seen:
         ping("red", "10.0.0.3")
     seen.to_pcap(f"{tmp_path}/a.pcapng")
