@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from labkit.check import Exercise, Result
@@ -43,6 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Grade, print, and return the exit status."""
     reports: list[Report] = []
     problem, status = "", NOT_GRADED
+    _end_on_sigterm()
     try:
         paths = notebooks_in(arguments.path)
         if not paths:
@@ -54,6 +57,9 @@ def main(arguments: argparse.Namespace) -> int:
         status = max((report.status for report in reports), default=NOT_GRADED)
     except OSError as error:
         problem = f"cannot read {error.filename or arguments.path}: {error.strerror}"
+    except BaseException:
+        problem = "it was stopped before its end"
+        raise
     finally:
         if arguments.json:
             status = max(status, _write(arguments.json, summary(reports, problem)))
@@ -130,6 +136,12 @@ def summary(reports: list[Report], problem: str = "") -> dict[str, Any]:
         "problems": [problem] if problem else [],
         "notebooks": [report.json() for report in reports],
     }
+
+
+def _end_on_sigterm() -> None:
+    """SIGTERM ends the machine and writes the JSON before the process ends, as Ctrl-C does."""
+    with suppress(ValueError):  # only a main thread may say so
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
 def _write(path: str, data: object) -> int:

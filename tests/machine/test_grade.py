@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -248,6 +249,29 @@ def test_a_folder_is_graded_notebook_by_notebook(tmp_path):
     assert (got.status, got.score, got.json["max_score"]) == (0, 8, 8), got.output
     assert [entry["exercise"] for entry in got.json["notebooks"]] == [EXERCISE, "90-fixtures/two-rooms"]
     assert "all together: 8 of 8 points" in got.output
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_stops_it_finds_the_json_and_no_machine(grade, tmp_path, number, status):
+    made = tmp_path / "made"
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(f"open({str(made)!r}, 'w')\nimport time\ntime.sleep(1000)")],
+            metadata={"labkit": {"exercise": EXERCISE}},
+        ),
+        tmp_path / "slow.ipynb",
+    )
+    command = ["-m", "labkit.cli", "grade", str(tmp_path / "slow.ipynb"), "--json", str(tmp_path / "result.json")]
+    process = subprocess.Popen([sys.executable, *command], start_new_session=True)
+    end = time.monotonic() + 30
+    while not made.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    process.send_signal(number)
+    assert process.wait(10) == status
+    assert json.loads((tmp_path / "result.json").read_text())["problems"] == ["it was stopped before its end"]
+    assert len(children) == 2
+    assert not [pid for pid in children if os.path.exists(f"/proc/{pid}")]
 
 
 def test_where_the_kernel_gives_no_namespaces_nothing_is_asked_and_it_says_so(tmp_path):
