@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 from labkit.errors import WrongUse
 
 __all__ = ["check_link", "check_mac", "check_mtu", "host_side", "mac", "pack_mac"]
 
+_NOT_IN_NAMES = re.compile(r"[/:\s\0]")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 
+@lru_cache(maxsize=8192)
 def mac(text: str) -> str:
     """Return the MAC that belongs to `text`, the same on every run: "02:" (locally administered, unicast) and five
     bytes of a hash, so that two names practically never share one."""
@@ -37,9 +40,9 @@ def check_link(what: str, name: str) -> str:
         raise WrongUse(f"{what}: a link's name has at most 15 characters", f"'{name}' has {size}")
     if name in ("", ".", ".."):
         raise WrongUse(f"{what}: not a usable name", "a link's name has 1 to 15 characters, as in eth0")
-    for bad in name:
-        if bad in "/:" or bad.isspace() or bad == "\0":
-            raise WrongUse(f"{what}: a link's name cannot contain {bad!r}", "use letters, digits, '-', '.' and '_'")
+    bad = _NOT_IN_NAMES.search(name)
+    if bad:
+        raise WrongUse(f"{what}: a link's name cannot contain {bad[0]!r}", "use letters, digits, '-', '.' and '_'")
     return name
 
 

@@ -26,6 +26,7 @@ from labkit.net.here import ensure_lab_machine
 
 __all__ = [
     "ACK",
+    "BATCH",
     "CREATE",
     "DUMP",
     "EXCL",
@@ -60,11 +61,13 @@ _ERROR, _DONE = 2, 3
 _DUMP_INTERRUPTED, _ACK_HAS_ATTRIBUTES = 0x10, 0x200
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _SIOCGSKNS = 0x894C
-_BATCH = 64  # messages a send
+BATCH = 64  # messages a send
 _BUFFER = 1 << 16
 
 _header = struct.Struct("=IHHII")
 _attribute = struct.Struct("=HH")
+_pack_attribute = _attribute.pack
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by the length's last two bits
 
 
 class LinkHeader(NamedTuple):
@@ -166,7 +169,7 @@ class Refusal(Exception):
 def attribute(kind: int, value: bytes) -> bytes:
     """Return one attribute as it travels: length, type, value, padding to 4 bytes."""
     length = 4 + len(value)
-    return _attribute.pack(length, kind) + value + b"\0" * (-length & 3)
+    return _pack_attribute(length, kind) + value + _PADDING[length & 3]
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
@@ -221,8 +224,8 @@ class Socket:
 
         Raises Refusal for the first that the kernel refused; those after it in the same send were still tried."""
         with self._lock:
-            for start in range(0, len(requests), _BATCH):
-                self._exchange(start, requests[start : start + _BATCH], None)
+            for start in range(0, len(requests), BATCH):
+                self._exchange(start, requests[start : start + BATCH], None)
 
     def ask(self, request: Request) -> list[Record]:
         """Return what the kernel answers to one request. Raises Refusal."""

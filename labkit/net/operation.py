@@ -79,8 +79,9 @@ class Operation:
 
     def messages(self, session: Session | None = None) -> list[Request]:
         """Return the netlink messages, links and namespaces looked up in the kernel (or known to `session`)."""
-        with session or Session() as found:
-            return [found.encode(self)]
+        with session or Session() as known:
+            known.learn(self)
+            return [known.encode(self)]
 
     def __repr__(self) -> str:
         return self.command
@@ -120,40 +121,34 @@ class Session:
             self._borrowed.callback(self.descriptors.pop, namespace)
         return self.descriptors[namespace]
 
-    def ifindex(self, operation: Operation, name: str) -> int:
-        """Return the index of the link `name` in the operation's namespace. Raises NotFound with the links there."""
-        key = operation.namespace, name
-        if key not in self.ifindexes:
-            self.ifindexes[key] = self._ask(operation, name)
-        return self.ifindexes[key]
-
-    def knows(self, operation: Operation) -> bool:
-        """Return whether every link that the operation speaks of is known without asking."""
-        message, namespace = operation.message, operation.namespace
-        return (message.dev is None or (namespace, message.dev) in self.ifindexes) and all(
-            type(value) is not Link or (namespace, value.name) in self.ifindexes for _, value in message.attributes
-        )
+    def learn(self, operation: Operation) -> None:
+        """Ask the kernel for the index of every link that the operation speaks of. Raises NotFound."""
+        message = operation.message
+        names = [value.name for _, value in message.attributes if type(value) is Link]
+        for name in names if message.dev is None else [message.dev, *names]:
+            if (operation.namespace, name) not in self.ifindexes:
+                self.ifindexes[operation.namespace, name] = self._ask(operation, name)
 
     def encode(self, operation: Operation) -> Request:
-        """Return the operation's message as it travels."""
+        """Return the operation's message as it travels. Raises KeyError for a link whose index is not known."""
         kind, flags, header, attributes, dev = operation.message
+        namespace = operation.namespace
         if dev is not None:
-            header = header._replace(ifindex=self.ifindex(operation, dev))  # type: ignore[call-arg, unused-ignore]
-        return Request(
-            kind, flags | REQUEST, netlink.pack(header) + self._pack(operation, attributes), operation.success
-        )
+            header = header._replace(ifindex=self.ifindexes[namespace, dev])  # type: ignore[call-arg, unused-ignore]
+        body = netlink.pack(header) + self._pack(namespace, attributes)
+        return Request(kind, flags | REQUEST, body, operation.success)
 
-    def _pack(self, operation: Operation, attributes: Attributes) -> bytes:
+    def _pack(self, namespace: str, attributes: Attributes) -> bytes:
         parts = []
         for kind, value in attributes:
             if type(value) is bytes:
                 parts.append(value if kind == RAW else attribute(kind, value))
             elif type(value) is Link:
-                parts.append(attribute(kind, self.ifindex(operation, value.name).to_bytes(4, "little")))
+                parts.append(attribute(kind, self.ifindexes[namespace, value.name].to_bytes(4, "little")))
             elif type(value) is Descriptor:
                 parts.append(attribute(kind, self.descriptor(value.name).to_bytes(4, "little")))
             else:
-                parts.append(attribute(kind, self._pack(operation, value)))  # type: ignore[arg-type]
+                parts.append(attribute(kind, self._pack(namespace, value)))  # type: ignore[arg-type]
         return b"".join(parts)
 
     def _ask(self, operation: Operation, name: str) -> int:
@@ -187,9 +182,16 @@ def perform(operations: Iterable[Operation], session: Session | None = None) -> 
             requests.clear()
 
         for operation in operations:
-            if waiting and (waiting[0].namespace != operation.namespace or not known.knows(operation)):
+            if waiting and (waiting[0].namespace != operation.namespace or len(waiting) == netlink.BATCH):
                 send()
-            requests.append(known.encode(operation))
+            try:
+                request = known.encode(operation)
+            except KeyError:
+                if waiting:  # the link may be one that is to be made first
+                    send()
+                known.learn(operation)
+                request = known.encode(operation)
+            requests.append(request)
             waiting.append(operation)
         if waiting:
             send()
