@@ -73,6 +73,41 @@ def test_a_solution_gets_all_points(grade):
     assert [entry["status"] for entry in got.json["checks"]] == ["passed"] * 3
 
 
+EVERY_LOOK = """
+from labkit.check import Check, Exercise, connects, does_not_connect, reaches
+
+def evidence(look):
+    command = look.run("red", "ip -br address show eth0").stdout.split()
+    sysctl = look.sysctl("red", "net.ipv4.ip_forward") + look.run("red", "sysctl -n net.ipv4.ip_forward").stdout
+    look.ping("red", "blue")
+    heard = look.heard("host/br0", "blue", filter="icmp", during=lambda: look.ping("red", "blue"))
+    return {"found": [command[2], sysctl.split(), heard, look.link("red", "eth0").peer, look.addresses("host", "br0")]}
+
+right = ["10.0.0.2/24", ["00"], {"host/br0": 0, "blue": 2}, ("host", "veth-red"), ["10.0.0.1/24"]]
+checks = [
+    reaches("red", "blue"),
+    connects("red", "blue", 8080),
+    connects("blue", "red", 8081, serve=True),
+    does_not_connect("red", "blue", 8082, control=connects("red", "blue", 8082, serve=True)),
+    Check("look", evidence, lambda found: found == right, passed="yes", failed="{found}"),
+]
+exercise = Exercise("90-x/looks", "Looks", checks)
+"""
+
+
+def test_the_judge_can_look_everywhere_from_outside(grade, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_SOLUTIONS", str(tmp_path / "solutions"))
+    (tmp_path / "solutions" / "90-x" / "looks").mkdir(parents=True)
+    (tmp_path / "solutions" / "90-x" / "looks" / "checks.py").write_text(EVERY_LOOK)
+    got = grade(
+        "from labkit import *\nlab = build(Topology(Bridge('br0', '10.0.0.1/24'), "
+        "Container('red', '10.0.0.2/24', link='br0'), Container('blue', '10.0.0.3/24', link='br0')))",
+        "server = serve('blue', 8080)\nserver.__enter__()",
+        exercise="90-x/looks",
+    )
+    assert got.score == 5, got.output
+
+
 def test_an_unsolved_exercise_scores_0_by_its_checks(grade):
     got = grade("import labkit", 'labkit.answer("links", None)')
     assert (got.status, got.score, got.json["problems"]) == (1, 0, [])
