@@ -42,8 +42,11 @@ def state_here() -> dict[str, str]:
 
 def read(key: str) -> str:
     """Return a sysctl of the calling thread's namespace. Raises OSError. Same as: sysctl -n KEY"""
-    with open(_path(key), encoding="ascii") as setting:
-        return setting.read().strip()
+    descriptor = os.open(_path(key), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4096).decode().strip()
+    finally:
+        os.close(descriptor)
 
 
 def write(settings: Mapping[str, object]) -> None:
