@@ -188,7 +188,7 @@ def test_a_cell_that_ignores_the_interrupt_ends_the_run_and_what_is_there_is_jud
 def test_endless_output_is_cut_off(grade):
     got = grade("while True: print('x' * 100_000)", *SOLVED)
     assert (got.status, got.score) == (0, 3), got.output
-    assert got.json["problems"] == ["cell 1 (c1) printed more than 20 MB and was interrupted"]
+    assert got.json["problems"] == ["cell 1 (c1) printed more than 10 MB and was interrupted"]
 
 
 def test_daemons_end_with_the_machine(grade):

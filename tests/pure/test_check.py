@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from types import SimpleNamespace
 
 import pytest
@@ -245,6 +246,14 @@ def test_an_answer_is_compared_as_a_person_would(given, truth, right):
     assert result.status == ("passed" if right else "failed")
     if not right:
         assert str(truth) not in result.message or str(truth) in str(given)
+
+
+def test_the_example_in_the_docstring_is_an_exercise():
+    assert checks.__doc__ is not None
+    example = checks.__doc__.partition("defines `exercise`:")[2].partition("A check says")[0]
+    namespace: dict[str, Exercise] = {}
+    exec(textwrap.dedent(example), namespace)
+    assert namespace["exercise"].max_score == 5
 
 
 def test_every_exported_name_is_there():
