@@ -28,20 +28,21 @@ makes=
 before=
 for word do
     case $word in
-        -b|-ba|-bat|-batc|-batch|--b*) makes=1 ;;
-        a|ad|add) case $before in net|netn|netns) makes=1 ;; esac ;;
+        -b|-ba|-bat|-batc|-batch|--b*) makes=batch ;;
+        a|ad|add) case $before in net|netn|netns) makes=${{makes:-one}} ;; esac ;;
     esac
     before=$word
 done
-[ "$makes" ] || exec $real "$@"
-old=" $(stat -Lc %i /run/netns/* 2>/dev/null | tr '\\n' ' ')"
+state() {{ nsenter --net="$1" {BIN}/state-sysctls 2>/dev/null; }}
+named() {{ stat -Lc '%i %n' /run/netns/* 2>/dev/null; }}
+case $makes in
+    '') exec $real "$@" ;;
+    one) $real "$@" || exit; state "/run/netns/$before"; exit 0 ;;
+esac
+old=$(named)
 $real "$@"
 status=$?
-for name in /run/netns/*; do
-    inode=$(stat -Lc %i "$name" 2>/dev/null) || continue
-    case $old in *" $inode "*) continue ;; esac
-    nsenter --net="$name" {BIN}/state-sysctls
-done 2>/dev/null
+named | grep -vxF -e "$old" | while read -r inode name; do state "$name"; done
 exit $status
 """
 

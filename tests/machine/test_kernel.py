@@ -18,7 +18,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
-from machine.conftest import Watch, wait_until
+from labkit.machine import find, join
+from machine.conftest import LABKIT, Watch, wait_until
 
 SECONDS = 30
 
@@ -208,6 +209,20 @@ def test_a_subshell_answers_while_a_cell_runs(kernel):
     assert time.monotonic() - started < 2.5
     kernel.control("delete_subshell_request", subshell_id=subshell)
     kernel.client.get_shell_msg(timeout=SECONDS)
+
+
+def test_its_machine_is_found_by_the_notebooks_name(kernels, watch: Watch):
+    kernel = Kernel(env={**watch.environment, "JPY_SESSION_NAME": "/home/ada/lesson.ipynb"})
+    try:
+        [init] = watch.named("labkit-init")
+        [machine] = [machine for machine in find.running() if machine.pid == init]
+        assert (machine.notebook, machine.kind) == ("/home/ada/lesson.ipynb", "namespaces")
+        kernel.run("!ip netns add red")
+        assert join.namespaces(machine) == ["red"]
+        program = [*LABKIT, "shell", "red", "--notebook", str(init), "--", "ip", "-br", "link"]
+        assert subprocess.run(program, capture_output=True, text=True, timeout=20).stdout.startswith("lo ")
+    finally:
+        kernel.close()
 
 
 def test_a_restart_gives_a_fresh_lab_machine(kernels, watch: Watch):
