@@ -38,6 +38,7 @@ def pair(network: None) -> Iterator[None]:
     ip link add eth0 netns red address 02:00:00:00:00:0a type veth peer name eth0 netns blue address {BLUE_MAC}
     ip -n red address add 10.0.0.2/24 dev eth0; ip -n blue address add 10.0.0.3/24 dev eth0
     ip -n red link set eth0 up; ip -n blue link set eth0 up; ip -n red link set lo up
+    ip -n red link; ip -n blue link  # reading flushes the pending carrier event
     ip -n red neighbour add 10.0.0.3 dev eth0 lladdr {BLUE_MAC}
     ip -n blue neighbour add 10.0.0.2 dev eth0 lladdr 02:00:00:00:00:0a
     """)

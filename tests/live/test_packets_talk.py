@@ -32,13 +32,13 @@ def routed(network: None) -> Iterator[None]:
     for name in ("red", "router", "blue"):
         namespace.add(name)
     sh(f"""
-    ip link add eth0 netns red type veth peer name left netns router
-    ip link add eth0 netns blue address {BLUE_MAC} type veth peer name right netns router
     for n in red router blue; do
         ip netns exec $n sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0
         ip netns exec $n sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-        ip netns exec $n sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0; ip -n $n link set lo up
+        ip netns exec $n sysctl -qw net.ipv6.conf.default.dad_transmits=0; ip -n $n link set lo up
     done
+    ip link add eth0 netns red type veth peer name left netns router
+    ip link add eth0 netns blue address {BLUE_MAC} type veth peer name right netns router
     ip -n red link set eth0 up; ip -n blue link set eth0 up
     ip -n router link set left up; ip -n router link set right up
     ip -n red address add 10.0.0.2/24 dev eth0; ip -n red address add fd00:0::2/64 dev eth0 nodad
@@ -47,6 +47,8 @@ def routed(network: None) -> Iterator[None]:
     ip -n blue address add 10.1.0.3/24 dev eth0; ip -n blue address add fd00:1::3/64 dev eth0 nodad
     ip -n red route add default via 10.0.0.1; ip -n red route add default via fd00:0::1
     ip -n blue route add default via 10.1.0.1; ip -n blue route add default via fd00:1::1
+    for n in red router blue; do ip -n $n link; done  # reading flushes the pending carrier event
+    for n in red router blue; do while ip -n $n -6 address show tentative | grep inet6; do sleep 0.01; done; done
     """)
     yield
     end = time.monotonic() + 5
