@@ -19,6 +19,13 @@ from labkit.errors import NotFound, NotInLabMachine, Refused, WrongUse
 from labkit.net import here, namespace
 from labkit.packets import arp_request, capture, connect, ping, reply_http, reply_source, send, serve
 
+SYSCTLS = {
+    "ipv6/conf/all/disable_ipv6": "0",
+    "ipv6/conf/default/disable_ipv6": "0",
+    "ipv6/conf/default/dad_transmits": "0",  # link-local addresses are usable at once
+    "ipv6/conf/all/forwarding": "1",
+    "ipv4/conf/all/forwarding": "1",
+}
 BLUE_MAC = "02:00:00:00:00:0b"
 
 
@@ -26,30 +33,41 @@ def sh(script: str) -> str:
     return subprocess.run(["sh", "-ec", script], capture_output=True, text=True, check=True).stdout
 
 
+def batch(name: str, lines: str) -> None:
+    subprocess.run(["ip", "-n", name, "-batch", "-"], input=lines, text=True, check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.fixture
 def routed(network: None) -> Iterator[None]:
     """red 10.0.0.2 --- router 10.0.0.1, 10.1.0.1 --- blue 10.1.0.3; and the same in fd00:0::/64, fd00:1::/64."""
     for name in ("red", "router", "blue"):
         namespace.add(name)
-    sh(f"""
-    for n in red router blue; do
-        ip netns exec $n sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0
-        ip netns exec $n sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-        ip netns exec $n sysctl -qw net.ipv6.conf.default.dad_transmits=0; ip -n $n link set lo up
-    done
-    ip link add eth0 netns red type veth peer name left netns router
-    ip link add eth0 netns blue address {BLUE_MAC} type veth peer name right netns router
-    ip -n red link set eth0 up; ip -n blue link set eth0 up
-    ip -n router link set left up; ip -n router link set right up
-    ip -n red address add 10.0.0.2/24 dev eth0; ip -n red address add fd00:0::2/64 dev eth0 nodad
-    ip -n router address add 10.0.0.1/24 dev left; ip -n router address add fd00:0::1/64 dev left nodad
-    ip -n router address add 10.1.0.1/24 dev right; ip -n router address add fd00:1::1/64 dev right nodad
-    ip -n blue address add 10.1.0.3/24 dev eth0; ip -n blue address add fd00:1::3/64 dev eth0 nodad
-    ip -n red route add default via 10.0.0.1; ip -n red route add default via fd00:0::1
-    ip -n blue route add default via 10.1.0.1; ip -n blue route add default via fd00:1::1
-    for n in red router blue; do ip -n $n link; done  # reading flushes the pending carrier event
-    for n in red router blue; do while ip -n $n -6 address show tentative | grep inet6; do sleep 0.01; done; done
-    """)
+        with namespace.enter(name):
+            for key, value in SYSCTLS.items():
+                with open(f"/proc/sys/net/{key}", "w", encoding="ascii") as setting:
+                    setting.write(value)
+    batch(
+        "router",
+        """
+        link add left type veth peer name eth0 netns red
+        link add right type veth peer name eth0 address 02:00:00:00:00:0b netns blue
+        address add 10.0.0.1/24 dev left\n address add fd00:0::1/64 dev left nodad
+        address add 10.1.0.1/24 dev right\n address add fd00:1::1/64 dev right nodad
+        link set lo up\n link set left up\n link set right up
+    """,
+    )
+    for name, address, six in (("red", "10.0.0.2/24", "fd00:0::2/64"), ("blue", "10.1.0.3/24", "fd00:1::3/64")):
+        gateway, six_gateway = ("10.0.0.1", "fd00:0::1") if name == "red" else ("10.1.0.1", "fd00:1::1")
+        batch(
+            name,
+            f"""
+            link set lo up\n link set eth0 up
+            address add {address} dev eth0\n address add {six} dev eth0 nodad
+            route add default via {gateway}\n route add default via {six_gateway}
+            link show
+        """,
+        )
+    batch("router", "link show")  # reading flushes the pending carrier event
     yield
     end = time.monotonic() + 5
     while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("labkit-")]:
@@ -114,7 +132,9 @@ def test_what_does_not_answer_is_told_in_words(
 
 def test_a_filter_that_drops_what_is_sent_is_told(routed: None) -> None:
     rules = "table ip t { chain c { type filter hook output priority 0; ip protocol icmp drop; } }"
-    done = subprocess.run(["ip", "netns", "exec", "red", "nft", rules], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["ip", "netns", "exec", "red", "nft", "-f", "-"], input=rules, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip("needs: nftables' ip family")
     assert ping("red", "10.0.0.1").error == "not sent: a filter in namespace 'red' dropped it"
