@@ -25,7 +25,7 @@ __all__ = ["Cell", "Kernel", "Run", "Specs", "code_cells", "start"]
 
 CELL_TIMEOUT = 60.0  # seconds
 GRACE = 3.0  # seconds between an interrupt and giving up
-GRACE_LOUD = 15.0  # the same while ipykernel still passes on what was printed: it waits 10 s for that
+GRACE_LOUD = 30.0  # the same while ipykernel still passes on what was printed: it waits 10 s for that
 MOST_OUTPUT = 10_000_000  # bytes of one cell
 STARTUP = 60.0  # seconds
 
