@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import resource
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -43,7 +44,7 @@ def build(topology: Topology, name: str = "lab") -> Lab:
         lab = Lab(topology, name, _free_group())
         _labs[name] = lab
         try:
-            _finish(lab._build)
+            _undisturbed(lab._build)
         except BaseException:
             lab.down()
             raise
@@ -119,7 +120,7 @@ class Lab:
 
     def down(self) -> None:
         """Nothing of the lab is left. Once more is as good as once."""
-        _finish(self._take_down)
+        _undisturbed(self._take_down)
         if _labs.get(self.name) is self:
             del _labs[self.name]
 
@@ -142,26 +143,26 @@ class Lab:
         snapshot = self.snapshot()
         return {"text/plain": see.topology_text(snapshot), "image/svg+xml": see.topology_svg(snapshot)}
 
-    # Below: the work, in a thread of its own, which may end in any namespace.
+    # Below: the work, which Ctrl-C does not cut short: it asks `interrupted()` where it may stop.
 
-    def _build(self, cancelled: threading.Event) -> None:
-        self._add_namespaces(cancelled)
-        _enter_host()
-        sysctl.write(ipv6(self.topology).get("host", {}))
-        perform(_until(cancelled, self._plan()), self._session)
+    def _build(self, interrupted: Callable[[], bool]) -> None:
+        with namespaces.enter("host"):  # and back: making a namespace moves this thread into it
+            self._add_namespaces(interrupted)
+        self._write_on_host(ipv6(self.topology).get("host", {}))
+        perform(_until(interrupted, self._plan()), self._session)
         for container in self.topology.containers:
             if container.sysctls:
                 self._set_sysctls(container)
         self._up = True
 
-    def _add_namespaces(self, cancelled: threading.Event) -> None:
+    def _add_namespaces(self, interrupted: Callable[[], bool]) -> None:
         _allow_descriptors(self.name, 2 * len(self.topology.containers) + 256)
         os.makedirs(namespaces.NETNS, exist_ok=True)
         process = os.readlink("/proc/self")  # our PID as the mounted /proc tells it
         wanted = ipv6(self.topology)
         settings: dict[str, str] = {}
         for name in self.topology.namespaces:
-            if cancelled.is_set():
+            if interrupted():
                 return
             libc.unshare(libc.CLONE_NEWNET)
             opened = self._session.sockets[name] = netlink.Socket()
@@ -184,10 +185,10 @@ class Lab:
         return operations(self.topology, group=self._group, peer_ifindex=first)
 
     def _set_sysctls(self, container: Container) -> None:
-        libc.setns(self._session.descriptors[container.name], libc.CLONE_NEWNET)
         for key, value in container.sysctls.items():
             try:
-                sysctl.write({key: value})
+                with namespaces.enter(container.name):
+                    sysctl.write({key: value})
             except OSError as error:
                 raise Refused(
                     f"failed to set '{key}' in namespace '{container.name}': {cause(error.errno or 0)}",
@@ -195,17 +196,21 @@ class Lab:
                     errno=error.errno or 0,
                 ) from error
 
-    def _take_down(self, _cancelled: threading.Event) -> None:
+    def _write_on_host(self, settings: dict[str, str]) -> None:
+        if settings:
+            with namespaces.enter("host"):
+                sysctl.write(settings)
+
+    def _take_down(self, _interrupted: Callable[[], bool]) -> None:
         self._up = False
-        _enter_host()
         if self._group:
             perform([link.delete_group.plan(self._group)])
-            if "host" in ipv6(self.topology):
-                sysctl.write(dict.fromkeys(ipv6(self.topology)["host"], "1"))
+            self._write_on_host(dict.fromkeys(ipv6(self.topology).get("host", {}), "1"))
             self._group = 0
         for name in self._named:
             with suppress(OSError):
-                os.unlink(namespaces.path(name))
+                if os.path.islink(namespaces.path(name)):  # not what a learner has made under this name since
+                    os.unlink(namespaces.path(name))
             netlink.release(name)
         for descriptor in self._session.descriptors.values():
             os.close(descriptor)
@@ -215,52 +220,29 @@ class Lab:
         self._session = Session()
 
 
-def _finish(work: Callable[[threading.Event], None]) -> None:
-    """Do `work` in a thread of its own, to the end: Ctrl-C only asks it to stop, and is raised when it has."""
-    cancelled, ended = threading.Event(), threading.Event()
-    starting = threading.Lock()
-    begun = False
-    failed: list[BaseException] = []
+def _undisturbed(work: Callable[[Callable[[], bool]], None]) -> None:
+    """Do `work` to its end: Ctrl-C only makes `interrupted()` true, and is raised afterwards.
 
-    def run() -> None:
-        nonlocal begun
-        with starting:
-            begun = not cancelled.is_set()
-        try:
-            if begun:
-                work(cancelled)
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            failed.append(error)
-        ended.set()
-
+    Python hands signals to the main thread, so that elsewhere there is nothing to keep away."""
+    asked: list[object] = []
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or usual is None:
+        work(lambda: False)
+        return
+    signal.signal(signal.SIGINT, lambda *signalled: asked.append(signalled))
     try:
-        threading.Thread(target=run, name="labkit").start()
-        ended.wait()
-    except BaseException:
-        cancelled.set()
-        with starting:
-            waiting = begun
-        while waiting and not ended.is_set():
-            with suppress(KeyboardInterrupt):
-                ended.wait()
-        raise
-    if failed:
-        raise failed[0]
+        work(lambda: bool(asked))
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if asked:
+            raise KeyboardInterrupt
 
 
-def _until(cancelled: threading.Event, plan: Iterable[Operation]) -> Iterator[Operation]:
+def _until(interrupted: Callable[[], bool], plan: Iterable[Operation]) -> Iterator[Operation]:
     for operation in plan:
-        if cancelled.is_set():
+        if interrupted():
             return
         yield operation
-
-
-def _enter_host() -> None:
-    descriptor = namespaces.open_namespace("host")
-    try:
-        libc.setns(descriptor, libc.CLONE_NEWNET)
-    finally:
-        os.close(descriptor)
 
 
 def _link_name(name: str, target: str) -> None:
@@ -306,7 +288,7 @@ def _nothing(name: str, thing: str, verb: str) -> NotFound:
 def _at_exit(process: int) -> None:
     for lab in list(_labs.values()):
         if os.getpid() == process:
-            lab._take_down(threading.Event())
+            lab._take_down(lambda: False)
 
 
 atexit.register(_at_exit, os.getpid())
