@@ -237,7 +237,7 @@ def _same(given: Any, truth: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = repr(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)  # True, as it was written
     return text if len(text) <= 200 else text[:199] + "…"
 
 

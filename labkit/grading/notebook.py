@@ -66,7 +66,7 @@ def answer(name: str, value: Any) -> Answer:
     if len(text.encode()) > LONGEST_ANSWER:
         raise WrongUse(f"failed to record the answer '{name}': it is longer than {LONGEST_ANSWER} bytes")
     write_text(path, text + "\n")
-    return Answer(name, text)
+    return Answer(name, repr(value) if isinstance(value, bool) else text)
 
 
 def check_exercise(exercise: str) -> Score:
