@@ -6,6 +6,7 @@ from labkit.check import Check, Exercise, Fault, Look
 from labkit.errors import NotFound
 
 ETHERNET, IPV4 = 14, 34  # bytes: where the IPv4 header begins, where ICMP does
+MARK = slice(IPV4 + 4, IPV4 + 8)  # identifier and sequence number: a reply repeats them
 ECHO_REQUEST = 8
 REST = 'IP(src="10.0.0.2", dst="10.0.0.3") / ICMP() / b"hello"'
 
@@ -38,13 +39,14 @@ def sent(look: Look) -> dict[str, Any]:
 
     data = frame(look)
     with look.capture("red/eth0", filter="icmp[icmptype] == icmp-echoreply") as replies:
-        heard = look.heard("green/eth0", filter="ip", during=lambda: send(data, "red", "eth0"))
-        look.ping("red", "10.0.0.3")  # its own reply comes after the one that we want
-    answers = [reply.data for reply in replies if reply.direction == "in"]
+        with look.capture("green/eth0") as heard:
+            send(data, "red", "eth0")
+            look.ping("red", "10.0.0.3")  # by the time of its answer, the answer to the frame is there
+    mine = [reply.data[IPV4:] for reply in replies if reply.direction == "in" and reply.data[MARK] == data[MARK]]
     return {
-        "answers": len(answers) - 1,
-        "data": answers[0][IPV4 + 8 :] if answers else b"",
-        "green": heard["green/eth0"],
+        "answers": len(mine),
+        "data": mine[0][8:] if mine else b"",
+        "green": sum(other.data[: len(data)] == data for other in heard),
     }
 
 

@@ -45,6 +45,7 @@ exercise = Exercise(
             "red",
             "10.1.0.4",
             name="green-is-apart",
+            look_at="bridge link: which port belongs to which bridge",
             after=["green-eth0", "green-eth0-address"],
             control=reaches("red", "10.1.0.3"),
             hints=[
