@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from labkit.net.here import ensure_lab_machine
 __all__ = ["Ran", "run"]
 
 _SHELL = set("|&;<>()$`\\\"'*?[]#~=%{}\n")  # what makes a command one for the shell
+
+_MISSING = re.compile(r"(\S+): (?:not found|Permission denied)\s*\Z")  # a folder on PATH may be closed to this user
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,8 +49,9 @@ def run(namespace: str, command: str | list[str], *, timeout: float = 30.0) -> R
     done = subprocess.run(
         [*within, *words], capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
     )
-    if for_shell and done.returncode == 127 and done.stderr.rstrip().endswith("not found"):
-        raise _not_installed(done.stderr.rstrip().split(": ")[-2], namespace)
+    missing = _MISSING.search(done.stderr) if for_shell and done.returncode in (126, 127) else None
+    if missing and shutil.which(missing[1]) is None:
+        raise _not_installed(missing[1], namespace)
     return Ran(done.stdout, done.stderr, done.returncode)
 
 
