@@ -131,7 +131,7 @@ def test_what_does_not_answer_is_told_in_words(
 
 
 def test_a_filter_that_drops_what_is_sent_is_told(routed: None) -> None:
-    rules = "table ip t { chain c { type filter hook output priority 0; ip protocol icmp drop; } }"
+    rules = "table ip t {\nchain c {\ntype filter hook output priority 0\nip protocol icmp drop\n}\n}"
     done = subprocess.run(
         ["ip", "netns", "exec", "red", "nft", "-f", "-"], input=rules, capture_output=True, text=True, check=False
     )
