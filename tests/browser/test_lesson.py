@@ -56,6 +56,12 @@ def test_chapter_00_runs_in_the_browser(server: Jupyter, page: Page, tmp_path: P
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(server.url)
+
+    def connected() -> bool:
+        page.wait_for_timeout(200)
+        return any(one["connections"] and one["execution_state"] == "idle" for one in server.ask("kernels"))
+
+    wait_for("JupyterLab has its kernel", connected)  # until then it says idle, and runs nothing
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -64,11 +70,13 @@ def test_chapter_00_runs_in_the_browser(server: Jupyter, page: Page, tmp_path: P
         page.keyboard.press("Control+s")
         page.wait_for_timeout(500)
         cells = code_cells(server.course / LESSON)
-        return bool(cells) and all(cell["execution_count"] for cell in cells)
+        outputs = [output for cell in cells for output in cell["outputs"]]
+        assert [output["traceback"] for output in outputs if output["output_type"] == "error"] == []
+        return bool(outputs) and all(cell["execution_count"] for cell in cells)
 
-    wait_for("every cell has run and is saved", saved_and_done, 120)
-    page.screenshot(path=os.path.join(os.environ.get("LABKIT_SCREENSHOTS", str(tmp_path)), "chapter-00.png"))
-    outputs = [output for cell in code_cells(server.course / LESSON) for output in cell["outputs"]]
-    assert outputs
-    assert [output for output in outputs if output["output_type"] == "error"] == []
+    try:
+        wait_for("every cell has run and is saved", saved_and_done, 120)
+    finally:
+        folder = os.environ.get("LABKIT_SCREENSHOTS", str(tmp_path))
+        page.screenshot(path=os.path.join(folder, "chapter-00.png"))
     assert [url for url in asked if not url.startswith((server.address, "data:", "blob:"))] == []
