@@ -4,6 +4,7 @@ from labkit.check import Exercise, Fault, answered, does_not_reach, reaches
 
 FULL = {"size": 1472, "df": True}  # 1500 = 1472 + 8 ICMP + 20 IPv4
 TOO_LONG = {"size": 1473, "df": True}
+MTUS = "ip -n red link show eth0; ip -n blue link show eth0"
 
 exercise = Exercise(
     "02-veth-pairs/large-packet",
@@ -24,6 +25,7 @@ exercise = Exercise(
             name="large-from-red",
             points=2,
             ping=FULL,
+            look_at=MTUS,
             hints=["Which MTU does each end have?", "How long is the packet, and who may receive one so long?"],
         ),
         reaches(
@@ -31,6 +33,7 @@ exercise = Exercise(
             "10.0.0.1",
             name="large-from-blue",
             ping=FULL,
+            look_at=MTUS,
             hints=["Here the sender itself says what is wrong.", "One cable, one MTU at both ends."],
         ),
         does_not_reach(
@@ -38,6 +41,7 @@ exercise = Exercise(
             "10.0.0.2",
             name="nothing-longer-from-red",
             ping=TOO_LONG,
+            look_at=MTUS,
             control=reaches("red", "10.0.0.2", ping=FULL),
             hints=["1500 bytes shall be the limit.", "Compare `mtu` in `ip -n red link show eth0`."],
         ),
@@ -46,6 +50,7 @@ exercise = Exercise(
             "10.0.0.1",
             name="nothing-longer-from-blue",
             ping=TOO_LONG,
+            look_at=MTUS,
             control=reaches("blue", "10.0.0.1", ping=FULL),
             hints=["1500 bytes shall be the limit.", "Compare `mtu` in `ip -n blue link show eth0`."],
         ),

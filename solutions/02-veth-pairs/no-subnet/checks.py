@@ -13,6 +13,8 @@ WAY_BACK_HINTS = [
     "The host needs to be told over which cable each container is reached.",
 ]
 
+ROUTES = "ip route, on the host; a capture on veth-red and veth-blue"
+
 exercise = Exercise(
     "02-veth-pairs/no-subnet",
     title="No subnet",
@@ -21,13 +23,14 @@ exercise = Exercise(
         has_address("blue", "eth0", "10.0.0.3/32", hints=ADDRESS_HINTS),
         has_route("red", "default", via="10.0.0.1", dev="eth0", hints=ROUTE_HINTS),
         has_route("blue", "default", via="10.0.0.1", dev="eth0", hints=ROUTE_HINTS),
-        reaches("red", "10.0.0.1", points=2, after=["red-route-default"], hints=WAY_BACK_HINTS),
-        reaches("blue", "10.0.0.1", points=2, after=["blue-route-default"], hints=WAY_BACK_HINTS),
+        reaches("red", "10.0.0.1", points=2, after=["red-route-default"], look_at=ROUTES, hints=WAY_BACK_HINTS),
+        reaches("blue", "10.0.0.1", points=2, after=["blue-route-default"], look_at=ROUTES, hints=WAY_BACK_HINTS),
         does_not_reach(
             "red",
             "10.0.0.3",
             after=["red-reaches-10.0.0.1", "blue-reaches-10.0.0.1"],
-            hints=["Who passes packets from one cable to the other?", "sysctl net.ipv4.ip_forward"],
+            look_at="sysctl net.ipv4.ip_forward",
+            hints=["Who passes packets from one cable to the other?", "The host is no router unless told to be one."],
         ),
     ],
     faults=[

@@ -45,6 +45,7 @@ exercise = Exercise(
             name="blue-is-cut-off",
             points=2,
             control=reaches("green", "10.0.9.1"),
+            look_at="ip -n blue link show eth0; ip link",
             hints=[
                 "Ask blue for the index of its eth0's other end.",
                 "blue's eth0 is wired to the host: look for that index among the host's links.",

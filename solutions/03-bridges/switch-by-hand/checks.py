@@ -41,12 +41,14 @@ exercise = Exercise(
             "10.0.0.3",
             points=2,
             after=["host-br0"],
+            look_at="bridge link; ip -br link show br0",
             hints=["What is the `master` of each port?", "`bridge link` lists the ports."],
         ),
         reaches(
             "blue",
             "10.0.0.1",
             after=["host-br0", "host-br0-address"],
+            look_at="bridge link; a capture on host/br0",
             hints=[
                 "Capture on blue and on host/br0: how far does the question come?",
                 "`bridge link` lists the ports.",
@@ -56,6 +58,7 @@ exercise = Exercise(
             "red",
             "10.0.0.4",
             control=reaches("red", "10.0.0.3"),
+            look_at="bridge link",
             hints=["`bridge link` lists the ports. Who shall not be among them?"],
         ),
     ],

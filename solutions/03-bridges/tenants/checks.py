@@ -4,6 +4,7 @@ from labkit.check import Check, Exercise, Fault, Look, does_not_reach, reaches
 
 TENANTS = ("red", "blue", "amber")
 GATEWAY, SERVICE = "10.0.0.1", "10.0.0.4"
+PORTS = "bridge -d link show"
 APART = ["red-does-not-reach-10.0.0.3", "blue-does-not-reach-10.0.0.5", "amber-does-not-reach-10.0.0.2"]
 HINTS = [
     "A bridge port has switches: `bridge -d link show dev veth-red`.",
@@ -22,16 +23,16 @@ exercise = Exercise(
     "03-bridges/tenants",
     title="Tenants",
     checks=[
-        does_not_reach("red", "10.0.0.3", control=reaches("red", GATEWAY), hints=HINTS),
-        does_not_reach("blue", "10.0.0.5", control=reaches("blue", GATEWAY), hints=HINTS),
-        does_not_reach("amber", "10.0.0.2", control=reaches("amber", GATEWAY), hints=HINTS),
+        does_not_reach("red", "10.0.0.3", control=reaches("red", GATEWAY), look_at=PORTS, hints=HINTS),
+        does_not_reach("blue", "10.0.0.5", control=reaches("blue", GATEWAY), look_at=PORTS, hints=HINTS),
+        does_not_reach("amber", "10.0.0.2", control=reaches("amber", GATEWAY), look_at=PORTS, hints=HINTS),
         Check(
             "all-reach-green",
             evidence=all_reach_green,
             verdict=lambda silent: silent == "none",
             passed="every tenant keeps green",
             failed="not answered: {silent}",
-            look_at="bridge -d link show",
+            look_at=PORTS,
             after=APART,
             hints=["Whom does an isolated port still hear?", "Run the first cell again to start over."],
         ),

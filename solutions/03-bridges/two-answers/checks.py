@@ -45,6 +45,7 @@ exercise = Exercise(
             GATEWAY,
             after=["one-owner"],
             points=2,
+            look_at="ip -n red neighbour; ip link show br0",
             hints=[
                 "Which MAC does red believe in?",
                 "A neighbour entry can be flushed, or corrected by an announcement.",
