@@ -3,7 +3,7 @@
 SETUP = python=$$(sh setup/find-python) && "$$python" -E -m setup
 BIN = .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help lab setup test test-all test-setup lint format lock pictures hooks uninstall
+.PHONY: help lab setup test test-all test-setup bench lint format lock pictures hooks uninstall
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | expand -t 14
@@ -23,11 +23,14 @@ test-all: test-setup ## as test, then a set-up from nothing in a fresh Debian 12
 test-setup:
 	@$(SETUP) tests --witness .venv/witness.json
 
+bench: test-setup ## build and take down labs beside a C program, and print the ratios (ARGS="--sizes 10,100")
+	@exec $(BIN)/labkit run -- $(BIN)/python benchmarks/build.py $(ARGS)
+
 lint: test-setup ## ruff and mypy
 	@exec $(BIN)/python tests/run.py lint
 
 format:          ## let ruff lay out the code
-	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
+	@$(BIN)/ruff check -q --fix-only . && $(BIN)/ruff format .
 
 lock:            ## newest versions of everything into the lock files
 	@sh setup/lock
