@@ -49,8 +49,8 @@ exercise = Exercise(
     faults=[
         Fault("the first one in the list", replace={"nobody": 'labkit.answer("nobody", "amber")'}, red=["nobody"]),
         Fault(
-            "the end of a connection taken for a refusal",
-            replace={"flags": 'labkit.answer("flags", "FIN ACK"), labkit.answer("number", 2)'},
+            "any answer taken for a refusal",
+            replace={"flags": 'labkit.answer("flags", "SYN ACK"), labkit.answer("number", 2)'},
             red=["flags"],
         ),
         Fault(
