@@ -1,6 +1,11 @@
 """Which link is odd, which one is down, who has the address? All of it stands in `ip -j`."""
 
+import random
+
 from labkit.check import Exercise, Fault, answered, does_not_reach, reaches
+
+ADDRESSES = {"red": "10.0.0.2", "blue": "10.0.0.3", "green": "10.0.0.4"}
+ODD, DOWN, OWNER = random.Random(6).sample(tuple(ADDRESSES), 3)  # the notebook's dice fall as these do
 
 exercise = Exercise(
     "00-your-lab-machine/read-the-tables",
@@ -8,7 +13,7 @@ exercise = Exercise(
     checks=[
         answered(
             "odd_container",
-            "blue",
+            ODD,
             look_at='{name: [(link["ifname"], link["mtu"]) for link in links] for name, links in tables.items()}',
             hints=[
                 "Each table has two links. Only one of them is on the bridge.",
@@ -17,7 +22,7 @@ exercise = Exercise(
         ),
         answered(
             "odd_mtu",
-            lambda look: look.link("blue", "eth0").mtu,
+            lambda look: look.link(ODD, "eth0").mtu,
             after=["odd-container"],
             look_at="the number beside eth0, in bytes",
             hints=[
@@ -27,7 +32,7 @@ exercise = Exercise(
         ),
         answered(
             "not_up",
-            "green",
+            DOWN,
             look_at='the "operstate" and "flags" of each eth0',
             hints=[
                 "The states are UP, DOWN and UNKNOWN. `lo` is always UNKNOWN when it is on.",
@@ -36,7 +41,7 @@ exercise = Exercise(
         ),
         answered(
             "owner",
-            "red",
+            OWNER,
             look_at='the "local" of each address in "addr_info"',
             hints=[
                 "A link may have more than one address, so `addr_info` may be longer than one.",
@@ -44,12 +49,13 @@ exercise = Exercise(
             ],
         ),
         does_not_reach(
-            "red",
-            "10.0.0.4",
+            "host",
+            ADDRESSES[DOWN],
             name="left-as-it-was",
+            look_at="lab, which draws itself; the link that was down when the exercise began",
             after=["not-up"],
-            control=reaches("red", "10.0.0.3"),
-            hints=["The exercise was to read. Run the first cell to start over."],
+            control=reaches("host", ADDRESSES[OWNER]),
+            hints=["The exercise was to read. Run the first cell to start over.", "Then answer again, and check."],
         ),
     ],
     faults=[
@@ -60,7 +66,7 @@ exercise = Exercise(
         ),
         Fault(
             "the MTU of the other link",
-            replace={"mtu": 'labkit.answer("odd_container", "blue"), labkit.answer("odd_mtu", 65536)'},
+            replace={"mtu": f'labkit.answer("odd_container", "{ODD}"), labkit.answer("odd_mtu", 65536)'},
             red=["odd-mtu"],
         ),
         Fault("UNKNOWN taken for down", replace={"down": 'labkit.answer("not_up", "lo")'}, red=["not-up"]),
@@ -71,7 +77,7 @@ exercise = Exercise(
         ),
         Fault(
             "repaired instead of read",
-            replace={"down": '!ip -n green link set eth0 up\nlabkit.answer("not_up", "green")'},
+            replace={"down": f'!ip -n {DOWN} link set eth0 up\nlabkit.answer("not_up", "{DOWN}")'},
             red=["left-as-it-was"],
         ),
     ],

@@ -1,6 +1,11 @@
 """Three calls to one address, in three namespaces: who answered?"""
 
+import random
+
 from labkit.check import Exercise, Fault, answered, connects, does_not_connect
+
+NAMESPACES = ("amber", "green", "violet")
+ABSENT = random.Random(5).choice(NAMESPACES)  # the notebook's dice fall as these do
 
 exercise = Exercise(
     "01-network-namespaces/nobody-home",
@@ -8,7 +13,7 @@ exercise = Exercise(
     checks=[
         answered(
             "nobody",
-            "green",
+            ABSENT,
             look_at='frames.at("amber"), and the same for the two others',
             hints=["Where is the third frame, ACK, missing?", "A call that is refused is short."],
         ),
@@ -37,7 +42,7 @@ exercise = Exercise(
             hints=["`ss -ltnp` shows the program and its process number.", "Compare the process numbers."],
         ),
         does_not_connect(
-            "green",
+            ABSENT,
             "127.0.0.1",
             8080,
             name="still-nobody-home",
@@ -65,7 +70,7 @@ exercise = Exercise(
         ),
         Fault(
             "a server started where it was missing",
-            replace={"nobody": 'servers.append(labkit.serve("green", 8080))\nlabkit.answer("nobody", "green")'},
+            replace={"nobody": f'servers.append(labkit.serve("{ABSENT}", 8080))\nlabkit.answer("nobody", "{ABSENT}")'},
             red=["still-nobody-home"],
         ),
     ],
