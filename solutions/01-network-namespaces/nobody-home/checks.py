@@ -7,6 +7,12 @@ from labkit.check import Exercise, Fault, answered, connects, does_not_connect
 NAMESPACES = ("amber", "green", "violet")
 ABSENT = random.Random(5).choice(NAMESPACES)  # the notebook's dice fall as these do
 
+
+def answer_nobody(name: str) -> str:
+    """The cell of a learner who says that nobody is home in this namespace."""
+    return f'nobody = "{name}"\nlabkit.answer("nobody", nobody)'
+
+
 exercise = Exercise(
     "01-network-namespaces/nobody-home",
     title="Nobody home",
@@ -52,7 +58,7 @@ exercise = Exercise(
         ),
     ],
     faults=[
-        Fault("the first one in the list", replace={"nobody": 'labkit.answer("nobody", "amber")'}, red=["nobody"]),
+        Fault("the first one in the list", replace={"nobody": answer_nobody("amber")}, red=["nobody"]),
         Fault(
             "any answer taken for a refusal",
             replace={"flags": 'labkit.answer("flags", "SYN ACK"), labkit.answer("number", 2)'},
@@ -70,7 +76,7 @@ exercise = Exercise(
         ),
         Fault(
             "a server started where it was missing",
-            replace={"nobody": f'servers.append(labkit.serve("{ABSENT}", 8080))\nlabkit.answer("nobody", "{ABSENT}")'},
+            replace={"nobody": answer_nobody(ABSENT) + f'\nservers.append(labkit.serve("{ABSENT}", 8080))'},
             red=["still-nobody-home"],
         ),
     ],
