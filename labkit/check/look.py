@@ -34,9 +34,9 @@ class Look:
     # ---- what the learner said
 
     def answer(self, name: str) -> Any:
-        """Return the value recorded by labkit.answer(name, value). Raises NotFound."""
+        """Return the value recorded by labkit.answer(name, value); None is no answer yet. Raises NotFound."""
         answers = self._answers()
-        if name not in answers:
+        if answers.get(name) is None:
             raise NotFound(
                 f"there is no answer called '{name}' yet", f'record it with: labkit.answer("{name}", your answer)'
             )
