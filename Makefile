@@ -17,7 +17,8 @@ setup:           ## set up only: system packages, .venv, the kernel
 test: test-setup ## set up what tests need too, then every test, as an ordinary user and as root (ARGS="pure live": those only)
 	@exec $(BIN)/python tests/run.py $(ARGS)
 
-test-all: test-setup ## as test, then a set-up from nothing in a fresh Debian 12 (needs root)
+test-all:        ## as test, then a set-up from nothing in a fresh Debian 12 (needs root)
+	@$(SETUP) all --witness .venv/witness.json
 	@exec $(BIN)/python tests/run.py --all $(ARGS)
 
 test-setup:

@@ -1,4 +1,4 @@
-"""`python3 -m setup lessons|tests [--witness FILE]` and `python3 -m setup uninstall [--course]`."""
+"""`python3 -m setup lessons|tests|all [--witness FILE]` and `python3 -m setup uninstall [--course]`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from . import PROJECT, SetupError, environment, packages, say, uninstall, witnes
 
 
 def set_up(kind: str) -> None:
-    """Everything that `kind` ("lessons" or "tests") needs is there; what is there already is left alone."""
+    """Everything that `kind` ("lessons", "tests", "all") needs is there; what is there already is left alone."""
     os.umask(0o022)  # other users of this computer run what is installed here
     python = environment.interpreter()
-    packages.provide(packages.LESSONS if kind == "lessons" else packages.LESSONS + packages.TESTS, python)
-    environment.provide(kind, python)
+    packages.provide(packages.FOR[kind], python)
+    environment.provide("lessons" if kind == "lessons" else "tests", python)
 
 
 def main() -> int:
     """Return the exit status: 0 when what was asked for is there, 1 after one sentence that says why not."""
     parser = argparse.ArgumentParser(prog="python3 -m setup", description=__doc__)
-    parser.add_argument("what", choices=["lessons", "tests", "uninstall"])
+    parser.add_argument("what", choices=[*packages.FOR, "uninstall"])
     parser.add_argument("--witness", metavar="FILE", help="write what set-up changed in the computer's network to FILE")
     parser.add_argument("--course", action="store_true", help="uninstall: remove the learner's working copy too")
     options = parser.parse_args()

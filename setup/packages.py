@@ -40,6 +40,8 @@ TESTS = (
     Package("chromium", ("chromium|chromium-browser|google-chrome",), "the browser tests"),
     Package("fonts-dejavu-core", ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",), "readable screenshots"),
 )
+ALL = (Package("debootstrap", ("debootstrap",), "the set-up in a fresh Debian"),)
+FOR = {"lessons": LESSONS, "tests": LESSONS + TESTS, "all": LESSONS + TESTS + ALL}
 
 
 def provide(wanted: tuple[Package, ...], python: str) -> None:
