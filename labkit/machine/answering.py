@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from typing import Any
 
 import zmq
@@ -34,6 +35,14 @@ class LabKernelApp(IPKernelApp):
 
     def init_poller(self) -> None:
         """The launcher watches the server's life; in a PID namespace of its own the kernel could not."""
+
+    def init_path(self) -> None:
+        """The notebook's folder can be imported from, after the standard library: IPython would leave it out, since
+        the launcher was started with PYTHONSAFEPATH."""
+        names = ("site-packages", "dist-packages")
+        place = next((index for index, path in enumerate(sys.path) if path.endswith(names)), len(sys.path))
+        if "" not in sys.path:
+            sys.path.insert(place, "")
 
     def init_sockets(self) -> None:
         """Take the ports of the inherited sockets, and leave out a warning about what cannot be changed here."""

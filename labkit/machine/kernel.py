@@ -25,6 +25,7 @@ CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 def main(argv: list[str] | None = None) -> int:
     """Run the kernel of `argv` in a lab machine; where there can be none, a kernel that says why."""
     argv = sys.argv[1:] if argv is None else argv
+    os.environ.pop("PYTHONSAFEPATH", None)  # the kernelspec's, for this start only: not for what the learner starts
     file = _connection_file(argv)
     sockets = _listen(file)
     private.keep_readable(file)

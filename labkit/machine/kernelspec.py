@@ -20,6 +20,7 @@ def install(prefix: str) -> str:
     os.makedirs(folder, exist_ok=True)
     spec = {
         "argv": [sys.executable, "-m", "labkit.machine.kernel", "-f", "{connection_file}"],
+        "env": {"PYTHONSAFEPATH": "1"},  # a json.py or labkit/ beside the notebook must not become the launcher
         "display_name": "labkit",
         "language": "python",
         "interrupt_mode": "signal",

@@ -40,7 +40,7 @@ class Report:
 
 def probe() -> Report:
     """Try everything; takes about a second. Loads no module, and changes nothing of the computer."""
-    program = [sys.executable, "-m", "labkit.machine.probe"]
+    program = [sys.executable, "-P", "-m", "labkit.machine.probe"]
     result = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     try:
         found = json.loads(result.stdout)

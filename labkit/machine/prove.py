@@ -166,9 +166,9 @@ def _run(command: list[str], token: str) -> int:
 
             kernelspec.install(prefix)
             environment["JUPYTER_PATH"] = os.path.join(prefix, "share", "jupyter")
-            program = [sys.executable, "-m", "labkit.machine.notebook", command[0]]
+            program = [sys.executable, "-P", "-m", "labkit.machine.notebook", command[0]]
             return _status(subprocess.run(program, env=environment, check=False).returncode)
-    program = [sys.executable, "-m", "labkit.cli", "run", "--", *command]
+    program = [sys.executable, "-P", "-m", "labkit.cli", "run", "--", *command]
     return _status(subprocess.run(program, env=environment, check=False).returncode)
 
 

@@ -102,7 +102,7 @@ def _move_to(target: int, name: str) -> None:
     try:
         libc.setns(target, libc.CLONE_NEWNET)
     except OSError as error:
-        kind = NamespaceGone if not _is_namespace(target) else Refused
+        kind = Refused if libc.is_namespace(target) else NamespaceGone
         raise kind(
             f"failed to enter namespace '{name}': {cause(error.errno or 0)}",
             f"namespaces there: {', '.join(['host', *names()])}",
@@ -197,7 +197,3 @@ def delete(name: str) -> None:
             libc.umount2(path(name), libc.MNT_DETACH)
     with suppress(FileNotFoundError):
         os.unlink(path(name))
-
-
-def _is_namespace(descriptor: int) -> bool:
-    return os.readlink(f"/proc/self/fd/{descriptor}").startswith("net:")

@@ -85,6 +85,16 @@ def test_the_kernelspec_has_the_shape_that_vs_code_accepts(kernels):
     assert os.path.getsize(f"{kernels}/share/jupyter/kernels/labkit/logo-svg.svg") > 0
 
 
+def test_files_beside_the_notebook_do_not_become_the_launcher(kernels, tmp_path):
+    (tmp_path / "json.py").write_text("raise SystemExit('the learner's json.py was imported')")
+    (tmp_path / "labkit").mkdir()
+    (tmp_path / "labkit" / "__init__.py").write_text("raise SystemExit('the learner's labkit was imported')")
+    (tmp_path / "mine.py").write_text("answer = 42")
+    kernel = Kernel(cwd=str(tmp_path))
+    assert kernel.text("import mine, os; print(mine.answer, os.environ.get('PYTHONSAFEPATH'))") == "42 None\n"
+    kernel.close()
+
+
 def test_cells_threads_and_children_live_in_the_lab_machine(kernel):
     code = """
 import os, subprocess, threading
