@@ -76,7 +76,7 @@ def by_scapy() -> dict[str, float]:
         time.sleep(0.3)  # it is deaf at first
         return sniffer
 
-    import scapy.layers.l2  # noqa: F401 - what scapy dissects with
+    import scapy.layers.inet  # noqa: F401 - what scapy dissects with
 
     sniffer = inside("blue", opened)
     sender = flood(100_000, 50_000)
