@@ -52,6 +52,7 @@ def main() -> int:
     if not options.all and not options.groups:
         chosen = [group for group in chosen if not group.only_when_all]
     os.chdir(PROJECT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests press Ctrl-C, which a background job ignores
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that groups and folders go, as with Ctrl-C
     report = Report()
     if not options.groups:
