@@ -4,6 +4,7 @@
     init          process 1 of the lab machine: prepares it, reaps, forwards signals, ends with the launcher
     private       what init prepares: mounts, sysctls, programs, capabilities
     kernel        the Jupyter kernel `labkit`, on sockets bound on the computer
+    standby       who answers in a notebook when there is no lab machine?
     run, shell    a command, or a shell, in a fresh or a running lab machine
     find, join    which lab machines run here, and how does one get in?
     probe         what can this computer do? found by trying; `doctor` prints it

@@ -16,6 +16,7 @@ import traceback
 
 from labkit.errors import Unavailable
 from labkit.machine import launch, private
+from labkit.machine.standby import Standby
 
 __all__ = ["CHANNELS", "log_path", "main"]
 
@@ -29,14 +30,14 @@ def main(argv: list[str] | None = None) -> int:
     file = _connection_file(argv)
     sockets = _listen(file)
     private.keep_readable(file)
-    server = os.environ.get("JPY_PARENT_PID", "")
+    parent = os.environ.get("JPY_PARENT_PID", "")
+    server = int(parent) if parent.isdigit() else None
+    standby = Standby(lambda reason: _refuse(argv, sockets, reason))
     try:
-        return launch.start(lambda: _kernel(argv, sockets), server=int(server) if server.isdigit() else None)
+        return launch.start(lambda: _kernel(argv, sockets), server=server, ready=standby.dismiss)
     except Unavailable as error:
         log("the lab machine could not start", error)
-        from labkit.machine.answering import refuse
-
-        return refuse(argv, sockets, str(error))
+        return standby.answer(str(error), server)
 
 
 def _kernel(argv: list[str], sockets: dict[str, socket.socket]) -> int:
@@ -44,6 +45,12 @@ def _kernel(argv: list[str], sockets: dict[str, socket.socket]) -> int:
     from labkit.machine.answering import answer
 
     return answer(argv, sockets)
+
+
+def _refuse(argv: list[str], sockets: dict[str, socket.socket], reason: str) -> int:
+    from labkit.machine.answering import refuse
+
+    return refuse(argv, sockets, reason)
 
 
 def _connection_file(argv: list[str]) -> str:

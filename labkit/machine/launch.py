@@ -14,19 +14,19 @@ from labkit.machine.forbidden import remedy
 from labkit.machine.signals import FORWARDED, Waiter
 from labkit.net import libc
 
-__all__ = ["start"]
+__all__ = ["start", "watch"]
 
 _ALL = libc.CLONE_NEWNS | libc.CLONE_NEWPID | libc.CLONE_NEWNET | libc.CLONE_NEWUTS | libc.CLONE_NEWIPC
 
 
-def start(body: Callable[[], int], *, server: int | None = None) -> int:
+def start(body: Callable[[], int], *, server: int | None = None, ready: Callable[[], None] | None = None) -> int:
     """Run `body` in a fresh lab machine and return its exit status (128 + N when signal N ended it).
 
     `body` runs in the machine's second process, and its result ends that process (SystemExit).
-    `server`: a PID whose death ends the machine. The calling process must have one thread; it stays in the new
-    namespaces.
+    `server`: a PID whose death ends the machine. `ready` is called when the machine is prepared. The calling process
+    must have one thread; it stays in the new namespaces, and can start neither a thread nor, in the end, a process.
     Raises NamespacesForbidden where the kernel gives none, Unavailable where the machine cannot be prepared."""
-    watched = _pidfd(server)
+    watched = watch(server)
     control_read, control_write = os.pipe()
     report_read, report_write = os.pipe()
     waiter = Waiter()
@@ -44,16 +44,18 @@ def start(body: Callable[[], int], *, server: int | None = None) -> int:
         waiter.watch(watched)
     report = b""
     while True:
-        ready = waiter.wait()
-        if watched is not None and watched in ready:
+        telling = waiter.wait()
+        if watched is not None and watched in telling:
             os.kill(pid, signal.SIGKILL)
             waiter.forget(watched)
             watched = None
-        if report_read in ready:
+        if report_read in telling:
             text = os.read(report_read, 65_536)
             report += text
             if not text:
                 waiter.forget(report_read)
+                if ready is not None and not report:
+                    ready()
         came = waiter.signals()
         asked = bytes(number for number in FORWARDED if number in came)
         if asked:
@@ -104,7 +106,7 @@ def _cannot(message: str, details: str) -> Unavailable:
     return error
 
 
-def _pidfd(pid: int | None) -> int | None:
+def watch(pid: int | None) -> int | None:
     """Return a descriptor that becomes readable when `pid` ends; None where the kernel has no such thing."""
     if pid is None:
         return None

@@ -315,6 +315,41 @@ def test_where_namespaces_are_forbidden_every_cell_says_so(kernels, tmp_path):
     assert "NamespacesForbidden" in log
 
 
+@pytest.mark.parametrize("refused", ["uid_map", "mount"])
+def test_a_refusal_after_the_namespaces_were_taken_is_told_in_every_cell(kernels, watch, refused, tmp_path):
+    """Ubuntu 24.04 gives user namespaces in which nothing is allowed: no uid_map; a container may forbid mounts."""
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import builtins, sys
+if "labkit.machine.kernel" in " ".join(sys.orig_argv):
+    from labkit.machine import launch, private
+    from labkit.net import libc
+    def refuse(*_):
+        raise private.CannotPrepare("make the mounts private", PermissionError(13, "Permission denied"))
+    if {refused == "mount"}:
+        private.prepare = refuse
+    else:
+        def take():
+            libc.unshare(launch._ALL)
+            raise launch._forbidden(1)
+        launch._take_namespaces = take
+""")
+    program = (
+        "import sys; sys.path.insert(0, 'tests'); from machine.test_kernel import Kernel\n"
+        "k = Kernel()\n"
+        "for _ in range(2):\n"
+        "    for m in k.run('print(1)'): print(m['msg_type'], m.get('ename'), m.get('evalue'))\n"
+        "k.close()"
+    )
+    result = subprocess.run(
+        ["unshare", "-Ur", sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+        env={**watch.environment, "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    errors = [line for line in result.stdout.splitlines() if line.startswith("error")]
+    assert len(errors) == 2, result.stdout + result.stderr
+    assert "NamespacesForbidden failed to start a lab machine: the kernel gives this user no namespaces" in errors[0]
+    assert wait_until(lambda: not watch.processes())
+
+
 def test_the_log_says_why_a_kernel_could_not_start(tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "labkit.machine.kernel", "-f", str(tmp_path / "none.json")],
