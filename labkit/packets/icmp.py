@@ -19,6 +19,7 @@ from labkit.errors import NamespaceGone, NotFound, WrongUse, cause
 from labkit.net.here import ensure_lab_machine
 from labkit.packets import neighbours
 from labkit.packets.inside import inside
+from labkit.packets.ring import attach_filter
 
 __all__ = ["Ping", "ping"]
 
@@ -197,8 +198,18 @@ class Probe:
             option(socket.IPPROTO_IP, IP_RECVERR, 1)
             option(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTU_DO if df else PMTU_DONT)
             option(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        attach_filter(self.sock, self._ours())
         if source:
             self.sock.bind((source, 0))
+
+    def _ours(self) -> bytes:
+        """Return a filter that lets only our identifier through: a raw socket hears everybody's answers, and those of
+        many pings at once would fill it. Classic BPF; the data begin with the IPv4 header, or with ICMPv6's."""
+        load = (
+            [(0x28, 0, 0, 4)] if self.six else [(0xB1, 0, 0, 0), (0x48, 0, 0, 4)]
+        )  # ldh [4]; ldxb 4*([0]&0xf), ldh [x+4]
+        whole = [*load, (0x15, 0, 1, self.identifier), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)]  # jeq, ret all, ret 0
+        return b"".join(struct.pack("HBBI", *instruction) for instruction in whole)
 
     def ask(self, sequence: int, payload: bytes, timeout: float) -> tuple[float, int]:
         """Send one echo request and wait for its answer: (seconds, TTL left).

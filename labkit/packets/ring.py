@@ -16,7 +16,18 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["ARPHRD_LOOPBACK", "BLOCK", "Record", "Ring", "bind", "drops", "open_plain", "read_plain", "records"]
+__all__ = [
+    "ARPHRD_LOOPBACK",
+    "BLOCK",
+    "Record",
+    "Ring",
+    "attach_filter",
+    "bind",
+    "drops",
+    "open_plain",
+    "read_plain",
+    "records",
+]
 
 SOL_PACKET = 263
 PACKET_RX_RING = 5
