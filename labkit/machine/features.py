@@ -2,6 +2,7 @@
 
 `code`: functions that a kernel with this feature has (/proc/kallsyms). They are looked for first, and where one is
 missing from a kernel with modules the trial is left out: it could make that kernel load one, for the whole computer.
+`module`: the kernel modules that hold it, separated by spaces.
 `trial`: a shell script, run in a network namespace of a fresh lab machine; its status is the answer.
 """
 
@@ -71,7 +72,7 @@ FEATURES = (
         "packet filter and NAT, the present one",
         ("nf_tables_newtable", "nft_nat_do_chain", "nft_masq_init"),
         "nft 'table ip t { chain c { type nat hook postrouting priority 100; masquerade; }; }'",
-        "nf_tables",
+        "nft_chain_nat nft_masq",
         "nft",
         "nftables",
     ),
@@ -89,7 +90,7 @@ FEATURES = (
         "iptables' language over nftables",
         ("nft_target_select_ops", "masquerade_tg", "nft_nat_do_chain"),
         "iptables-nft -t nat -A POSTROUTING -j MASQUERADE",
-        "nft_compat",
+        "nft_compat nft_chain_nat xt_MASQUERADE",
         "iptables-nft",
         "iptables",
     ),
@@ -107,7 +108,7 @@ FEATURES = (
         "kube-proxy's dice: spreading connections with iptables",
         ("nft_target_select_ops", "statistic_mt", "comment_mt"),
         "iptables-nft -A INPUT -m comment --comment t -m statistic --mode random --probability 0.5 -j ACCEPT",
-        "xt_statistic",
+        "nft_compat xt_statistic xt_comment",
         "iptables-nft",
         "iptables",
     ),

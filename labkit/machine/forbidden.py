@@ -8,17 +8,30 @@ from contextlib import suppress
 __all__ = ["remedy"]
 
 
-def remedy(number: int) -> str:
-    """Return one sentence: what forbids namespaces (as far as this computer tells), and what to do."""
+_LIMITS = tuple(f"user.max_{kind}_namespaces" for kind in ("user", "mnt", "pid", "net", "uts", "ipc"))
+
+
+def remedy(number: int, *, root: bool) -> str:
+    """Return one sentence: what forbids namespaces (as far as this computer tells), and what to do.
+
+    `number`: the kernel's answer. `root`: whether it was root who asked, whom no sudo helps."""
+    or_root = "" if root else ", or start it with sudo"
+    closed = [key for key in _LIMITS if _read("/proc/sys/" + key.replace(".", "/")) == "0"]
+    if number == errno.ENOSPC or (closed and not root):
+        settings = " ".join(f"{key}=10000" for key in closed or _LIMITS[:1])
+        return f"a setting forbids it: {'' if root else 'sudo '}sysctl {settings}{or_root}"
+    if root:
+        return (
+            "root may not do it either, as in a container without privileges: "
+            "start the container with --privileged, or use labkit outside of it"
+        )
     if _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
-            "AppArmor forbids it (Ubuntu since 24.04): sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, "
-            "or start it with sudo"
+            "AppArmor forbids it (Ubuntu since 24.04): "
+            f"sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0{or_root}"
         )
     if _read("/proc/sys/kernel/unprivileged_userns_clone") == "0":
-        return "a setting forbids it: sudo sysctl kernel.unprivileged_userns_clone=1, or start it with sudo"
-    if number == errno.ENOSPC or _read("/proc/sys/user/max_user_namespaces") == "0":
-        return "a setting forbids it: sudo sysctl user.max_user_namespaces=10000, or start it with sudo"
+        return f"a setting forbids it: sudo sysctl kernel.unprivileged_userns_clone=1{or_root}"
     if "\nSeccomp:\t2" in _read("/proc/self/status"):
         return (
             "a filter forbids it, as in a container with Docker's default profile: "

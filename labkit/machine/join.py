@@ -133,7 +133,9 @@ def run_inside(machine: Machine, body: Callable[[], int]) -> int:
     """Run `body` in a process inside `machine`, wait for it, and return its exit status (128 + N for signal N).
 
     The process is killed when the machine ends, and when the calling process ends. `body` ends it (SystemExit)."""
-    folder = os.getcwd()
+    folder = ""  # where the caller is, unless that was deleted
+    with suppress(FileNotFoundError):
+        folder = os.getcwd()
     waiter = Waiter()
     enter(machine)
     read, write = os.pipe()

@@ -27,10 +27,14 @@ def start(body: Callable[[], int], *, server: int | None = None, ready: Callable
     must have one thread; it stays in the new namespaces, and can start neither a thread nor, in the end, a process.
     Raises NamespacesForbidden where the kernel gives none, Unavailable where the machine cannot be prepared."""
     watched = watch(server)
+    root = os.geteuid() == 0  # in the new user namespace everybody is root, or nobody
     control_read, control_write = os.pipe()
     report_read, report_write = os.pipe()
     waiter = Waiter()
-    _take_namespaces()
+    try:
+        _take_namespaces()
+    except OSError as error:
+        raise _forbidden(error.errno or 0, root) from error
     pid = os.fork()
     if pid == 0:
         os.close(control_write)
@@ -66,40 +70,40 @@ def start(body: Callable[[], int], *, server: int | None = None, ready: Callable
             break
     if report:
         message, _, details = report.decode(errors="replace").partition("\0")
-        raise _cannot(message, details)
+        raise _cannot(message, details, root)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 
 def _take_namespaces() -> None:
-    """Leave the computer's namespaces: mount, PID, network, UTS, IPC, and user where that is the only way."""
+    """Leave the computer's namespaces: mount, PID, network, UTS, IPC, and user where that is the only way.
+
+    Raises OSError."""
     uid, gid = os.geteuid(), os.getegid()
-    try:
-        if uid == 0:
-            try:
-                libc.unshare(_ALL)
-                return
-            except OSError as error:
-                if error.errno != errno.EPERM:
-                    raise
-        libc.unshare(_ALL | libc.CLONE_NEWUSER)
-        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(text)
-    except OSError as error:
-        raise _forbidden(error.errno or 0) from error
+    if uid == 0:
+        try:
+            libc.unshare(_ALL)
+            return
+        except OSError as error:
+            if error.errno != errno.EPERM:
+                raise
+    libc.unshare(_ALL | libc.CLONE_NEWUSER)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
 
 
-def _forbidden(number: int) -> NamespacesForbidden:
+def _forbidden(number: int, root: bool) -> NamespacesForbidden:
     return NamespacesForbidden(
-        f"failed to start a lab machine: the kernel gives this user no namespaces ({cause(number)})", remedy(number)
+        f"failed to start a lab machine: the kernel gives this user no namespaces ({cause(number)})",
+        remedy(number, root=root),
     )
 
 
-def _cannot(message: str, details: str) -> Unavailable:
+def _cannot(message: str, details: str, root: bool) -> Unavailable:
     number, _, text = message.partition(" ")
     if number.isdigit() and int(number) in (errno.EPERM, errno.EACCES):
-        error: Unavailable = _forbidden(int(number))
+        error: Unavailable = _forbidden(int(number), root)
     else:
         error = Unavailable(f"failed to start a lab machine: {text or 'init ended'}", "see the log: labkit doctor")
     error.__notes__ = [details]

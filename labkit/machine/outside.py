@@ -13,6 +13,8 @@ import subprocess
 from contextlib import suppress
 from typing import Any
 
+from labkit.errors import CommandNotInstalled
+
 __all__ = ["Reading", "link_of", "read"]
 
 Reading = dict[tuple[str, str], str]
@@ -74,7 +76,12 @@ def _route(route: dict[str, Any]) -> str:
 
 
 def _ip(*words: str) -> list[dict[str, Any]]:
-    result = subprocess.run(["ip", "-j", *words], capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(["ip", "-j", *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise CommandNotInstalled(
+            "failed to read the computer's network: the command 'ip' is not installed", "sudo apt install iproute2"
+        ) from error
     with suppress(ValueError):
         return [record for record in json.loads(result.stdout or "[]") if record]
     return []

@@ -74,9 +74,18 @@ def _step(what: str, action: Callable[[], object]) -> None:
 
 def _private_run() -> None:
     """A tmpfs on /run, with what must stay visible brought over: open files of programs do not move, names do."""
-    working_folder = os.getcwd()
+    working_folder = None
+    with suppress(FileNotFoundError):  # it may have been deleted under us
+        working_folder = os.getcwd()
     before = os.open("/run", os.O_PATH | os.O_CLOEXEC)
-    wanted = [*_kept, working_folder, os.path.expanduser("~"), sys.prefix, sys.base_prefix, os.path.dirname(__file__)]
+    wanted = [
+        *_kept,
+        working_folder or "/",
+        os.path.expanduser("~"),
+        sys.prefix,
+        sys.base_prefix,
+        os.path.dirname(__file__),
+    ]
     hidden = sorted({path for path in map(os.path.realpath, wanted) if path.startswith("/run/")})
     resolver = os.path.realpath("/etc/resolv.conf")
     names = b""
@@ -103,10 +112,11 @@ def _private_run() -> None:
         with open(resolver, "wb") as file:
             file.write(names)
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.realpath(runtime).startswith("/run/"):
+    if runtime and os.path.realpath(runtime).startswith("/run/"):
         os.makedirs(os.path.realpath(runtime), mode=0o700, exist_ok=True)
-    with suppress(OSError):
-        os.chdir(working_folder)
+    if working_folder is not None:
+        with suppress(OSError):
+            os.chdir(working_folder)
 
 
 def _private_sys() -> None:

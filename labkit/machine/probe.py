@@ -20,6 +20,9 @@ from labkit.machine.features import FEATURES, Feature
 __all__ = ["Answer", "Report", "probe", "try_here"]
 
 
+_LABKIT = os.path.join(sys.prefix, "bin", "labkit")  # sudo has a PATH of its own, without the project's .venv
+
+
 @dataclass(frozen=True)
 class Answer:
     """Yes or no, one sentence, one remedy ("" where there is nothing to mend)."""
@@ -95,21 +98,30 @@ def _try(feature: Feature, code: set[str] | None) -> Answer:
     if lacking:
         return _missing(feature)
     why = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-    remedy = "as root it may work: sudo labkit doctor" if os.environ.get("LABKIT_USER") else "nothing known"
+    remedy = "nothing known" if _is_real_root() else f"as root it may work; ask with: sudo {_LABKIT} doctor"
     return Answer(feature.name, False, f"{feature.purpose}: the kernel refused it ({why})", remedy)
 
 
 def _missing(feature: Feature) -> Answer:
     """The kernel has no such code now: either a module holds it, or this kernel was built without it."""
-    if _module_exists(feature.module):
+    modules = feature.module.split()
+    if all(_module_exists(module) for module in modules):
         sentence = f"{feature.purpose}: its module is not loaded, and labkit loads none without being asked"
-        return Answer(feature.name, False, sentence, f"sudo modprobe {feature.module}")
+        return Answer(feature.name, False, sentence, f"sudo modprobe {'-a ' * (len(modules) > 1)}{feature.module}")
     return Answer(
         feature.name,
         False,
         f"{feature.purpose}: this computer's kernel was built without it",
         "a computer with a distribution's own kernel, such as Debian's, has it",
     )
+
+
+def _is_real_root() -> bool:
+    """Return whether root here is root of the computer: of a user namespace that maps every user (user_namespaces(7)).
+
+    An ordinary user's lab machine maps one."""
+    with open("/proc/self/uid_map", encoding="ascii") as users:
+        return users.read().split() == ["0", "0", "4294967295"]
 
 
 def _module_exists(name: str) -> bool:
@@ -132,8 +144,6 @@ def _kernel_code() -> set[str] | None:
 
 
 if __name__ == "__main__":
-    if os.geteuid() != 0:
-        os.environ["LABKIT_USER"] = "1"
     try:
         sys.exit(launch.start(_try_all))
     except LabkitError as error:

@@ -10,6 +10,8 @@ import sys
 import nbformat
 import pytest
 
+from labkit.errors import CommandNotInstalled
+from labkit.machine import forbidden, outside, probe
 from labkit.machine.features import FEATURES
 from machine.conftest import LABKIT
 
@@ -63,7 +65,10 @@ def test_doctor_says_what_to_do_where_namespaces_are_forbidden(tmp_path):
         "  no   namespaces       failed to start a lab machine: the kernel gives this user no namespaces"
         in result.stdout
     )
-    assert "remedy: a setting forbids it: sudo sysctl user.max_user_namespaces=10000" in result.stdout
+    assert (
+        "remedy: a setting forbids it: sysctl user.max_user_namespaces=10000 user.max_net_namespaces=10000"
+        in result.stdout
+    )
 
 
 def test_labkit_run_says_what_to_do_where_namespaces_are_forbidden():
@@ -72,7 +77,7 @@ def test_labkit_run_says_what_to_do_where_namespaces_are_forbidden():
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
         "labkit: failed to start a lab machine: the kernel gives this user no namespaces (no space left on device)",
-        "a setting forbids it: sudo sysctl user.max_user_namespaces=10000, or start it with sudo",
+        "a setting forbids it: sysctl user.max_user_namespaces=10000 user.max_net_namespaces=10000",
     ]
 
 
@@ -178,3 +183,35 @@ def test_a_copied_mark_proves_nothing(tmp_path):
         f"{sys.executable} -c 'from labkit.net import here; print(here.in_lab_machine())'"
     )
     assert subprocess.run([*OUTER, "sh", "-c", script], capture_output=True, text=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "root", "files", "expected"),
+    [
+        (1, False, {}, "start it with sudo, or ask who looks after this computer to allow user namespaces"),
+        (1, True, {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"}, "root may not do it either, as in "),
+        (1, False, {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"}, "AppArmor forbids it (Ubuntu si"),
+        (1, False, {"/proc/self/status": "Name:\tx\nSeccomp:\t2"}, "a filter forbids it, as in a container with Dock"),
+        (28, True, {"/proc/sys/user/max_net_namespaces": "0"}, "a setting forbids it: sysctl user.max_net_namespaces="),
+    ],
+)
+def test_the_remedy_is_one_that_helps_who_asked(monkeypatch, number, root, files, expected):
+    monkeypatch.setattr(forbidden, "_read", lambda path: files.get(path, ""))
+    remedy = forbidden.remedy(number, root=root)
+    assert remedy.startswith(expected)
+    assert ("sudo" in remedy) == (not root and "filter" not in remedy)
+
+
+def test_the_remedy_for_several_modules_loads_them_all(monkeypatch):
+    monkeypatch.setattr(probe, "_module_exists", lambda _name: True)
+    nftables = next(feature for feature in FEATURES if feature.name == "nftables")
+    assert probe._missing(nftables).remedy == "sudo modprobe -a nft_chain_nat nft_masq"
+
+
+def test_prove_without_ip_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(CommandNotInstalled) as refused:
+        outside.read("token")
+    assert str(refused.value) == (
+        "failed to read the computer's network: the command 'ip' is not installed\nsudo apt install iproute2"
+    )

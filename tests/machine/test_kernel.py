@@ -330,7 +330,7 @@ if "labkit.machine.kernel" in " ".join(sys.orig_argv):
     else:
         def take():
             libc.unshare(launch._ALL)
-            raise launch._forbidden(1)
+            raise PermissionError(1, "Operation not permitted")
         launch._take_namespaces = take
 """)
     program = (

@@ -185,3 +185,9 @@ def test_dangerous_capabilities_are_gone(lab_machine):
 
 def test_a_named_resolver_stays_readable(lab_machine):
     assert lab_machine("cat /etc/resolv.conf").returncode == 0
+
+
+def test_a_folder_that_was_deleted_under_us_is_no_obstacle(tmp_path):
+    script = f'cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    result = subprocess.run(["sh", "-c", script, "sh", *LABKIT, "run", "echo", "runs"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "runs\n"), result.stderr
