@@ -77,7 +77,8 @@ def notebooks_in(path: str) -> list[str]:
         return [path]
     found = []
     for folder, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        kept = ".labkit" in folders  # in a copy of the course, kept/ holds what `labkit course reset` replaced
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not (kept and name == "kept"))
         found += [os.path.join(folder, name) for name in sorted(files) if name.endswith(".ipynb")]
     return [name for name in found if _names_exercise(name)]
 

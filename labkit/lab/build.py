@@ -45,8 +45,12 @@ def build(topology: Topology, name: str = "lab") -> Lab:
         _labs[name] = lab
         try:
             _undisturbed(lab._build)
-        except BaseException:
+        except BaseException as error:
             lab.down()
+            if isinstance(error, OSError) and error.errno in namespaces.FULL:
+                raise Unavailable(
+                    f"failed to build lab '{name}': {cause(error.errno)}", namespaces.CLOSE_SOME, errno=error.errno
+                ) from error
             raise
         return lab
 
@@ -205,7 +209,8 @@ class Lab:
         self._up = False
         if self._group:
             perform([link.delete_group.plan(self._group)])
-            self._write_on_host(dict.fromkeys(ipv6(self.topology).get("host", {}), "1"))
+            if not any("host" in ipv6(lab.topology) for lab in _labs.values() if lab is not self):
+                self._write_on_host(dict.fromkeys(ipv6(self.topology).get("host", {}), "1"))
             self._group = 0
         for name in self._named:
             with suppress(OSError):

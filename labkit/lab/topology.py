@@ -291,6 +291,12 @@ class Topology:
             address = _address(where, text)
             if cable.bridge is not None and cable.bridge.address is not None:
                 _check_subnet(where, address, cable.bridge)
+            for _, other in sides:
+                if other is not None and (":" in other) != (":" in text):
+                    raise WrongUse(
+                        f"{where}: it is IPv{address.version}, and the other end of the cable has {other}",
+                        "the addresses of one cable are of one family",
+                    )
             if (segment, address.ip) in taken:
                 raise Duplicate(f"{where}: the address is taken", f"by {taken[segment, address.ip]}")
             taken[segment, address.ip] = f"container '{namespace}'" if namespace != "host" else "the host"
@@ -366,8 +372,15 @@ def _check_subnet(where: str, address: IPInterface, bridge: Bridge) -> None:
         )
     if address.ip not in own.network:
         raise WrongUse(
-            f"{where}: it is outside the subnet {own.network} of bridge '{bridge.name}'", f"as in {own.network[2]}/24"
+            f"{where}: it is outside the subnet {own.network} of bridge '{bridge.name}'",
+            f"as in {_another(own)}" if own.network.num_addresses > 1 else "only the bridge itself is in it",
         )
+
+
+def _another(own: IPInterface) -> str:
+    """Return an address of the same subnet that is not `own`, with its prefix length."""
+    hosts = (host for host in own.network.hosts() if host != own.ip)
+    return f"{next(hosts)}/{own.network.prefixlen}"
 
 
 def _list(things: Any) -> str:
@@ -376,7 +389,7 @@ def _list(things: Any) -> str:
 
 
 def _route(text: str, namespace: str) -> Operation:
-    destination, *words = text.split()
+    destination, *words = text.split() or [""]
     flags = {word: True for word in words if word == "onlink"}
     pairs = [word for word in words if word != "onlink"]
     options = dict(zip(pairs[::2], pairs[1::2], strict=False))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 from dataclasses import replace
 
+from labkit.errors import WrongUse
+from labkit.net.address import pack_ip
 from labkit.net.names import check_mac, pack_mac
 from labkit.net.netlink import CREATE, DELNEIGH, EXCL, NEWNEIGH, NeighbourHeader
 from labkit.net.operation import Attributes, Message, Operation, verb
@@ -24,7 +25,10 @@ def _operation(verb: str, mac: str, port: str, namespace: str, local: bool, dst:
     attributes: Attributes = ((_LLADDR, packed),)
     words = f"fdb {verb} {mac} dev {port}"
     if dst is not None:
-        attributes += ((_DST, ipaddress.ip_address(dst).packed),)
+        try:
+            attributes += ((_DST, pack_ip(dst)[1]),)
+        except OSError as error:
+            raise WrongUse(f"{what}: '{dst}' is not an IP address", "a VTEP has no prefix length") from error
         words += f" dst {dst}"
     words += f" {'self' if itself else 'master'} {'permanent' if local else 'static'}"
     header = NeighbourHeader(_AF_BRIDGE, 0, _PERMANENT if local else _NO_ARP, _SELF if itself else _MASTER)

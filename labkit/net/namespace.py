@@ -7,19 +7,35 @@ first namespace.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from labkit.errors import Duplicate, NamespaceGone, NotFound, Refused, WrongUse, cause
+from labkit.errors import Duplicate, NamespaceGone, NotFound, Refused, Unavailable, WrongUse, cause
 from labkit.net import libc
 from labkit.net.here import HOST, ensure_lab_machine
 
-__all__ = ["NETNS", "add", "check_name", "delete", "enter", "inode", "inside", "names", "open_namespace", "path"]
+__all__ = [
+    "CLOSE_SOME",
+    "FULL",
+    "NETNS",
+    "add",
+    "check_name",
+    "delete",
+    "enter",
+    "inode",
+    "inside",
+    "names",
+    "open_namespace",
+    "path",
+]
 
 NETNS = "/run/netns"
+FULL = (errno.EMFILE, errno.ENFILE)  # no descriptors left: of this process, of the whole computer
+CLOSE_SOME = "close files or labs that you opened, or restart the kernel"
 
 Result = TypeVar("Result")
 
@@ -50,11 +66,16 @@ def path(name: str) -> str:
 def open_namespace(name: str) -> int:
     """Return a descriptor of namespace `name`; the caller closes it. It keeps the namespace alive.
 
-    Raises NotFound (with the names that exist) where there is none, NamespaceGone where the name outlived it."""
+    Raises NotFound (with the names that exist) where there is none, NamespaceGone where the name outlived it,
+    Unavailable where this process may open no more files."""
     ensure_lab_machine(f"open namespace '{name}'")
     try:
         return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno in FULL:
+            raise Unavailable(
+                f"failed to enter namespace '{name}': {cause(error.errno)}", CLOSE_SOME, errno=error.errno
+            ) from error
         there = ", ".join(["host", *names()])
         if name != "host" and os.path.islink(path(name)):
             raise NamespaceGone(

@@ -7,14 +7,16 @@ import errno
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
-from labkit.errors import Duplicate, LabkitError, NamespaceGone, NotFound, Refused, WrongUse
+from labkit.errors import Duplicate, LabkitError, NamespaceGone, NotFound, Refused, Unavailable, WrongUse
 from labkit.lab import Bridge, Container, Interface, Lab, Topology, build
 from labkit.net import address, fdb, libc, link, namespace, neighbour, route, sysctl
 
@@ -209,6 +211,41 @@ def test_a_build_that_fails_leaves_nothing_and_descriptors_neither() -> None:
     assert (namespace.names(), links(), descriptors()) == ([], ["lo", "br0"], before)
 
 
+def test_no_descriptors_left_is_one_sentence_and_nothing_half_built() -> None:
+    namespace.add("red")
+    before, limits, held = descriptors(), resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(Unavailable) as refused, namespace.enter("red"):
+            pass
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1_040, limits[1]))
+        with pytest.raises(Unavailable) as unbuilt:
+            build(many(50))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in held:
+            os.close(descriptor)
+    hint = "\nclose files or labs that you opened, or restart the kernel"
+    assert str(refused.value) == "failed to enter namespace 'red': too many open files" + hint
+    assert str(unbuilt.value) == "failed to build lab 'lab': too many open files" + hint
+    assert (namespace.names(), links(), descriptors() <= before + 1) == (["red"], ["lo"], True)
+
+
+def test_ipv6_on_the_host_stays_as_long_as_a_lab_needs_it() -> None:
+    def off() -> str:
+        with namespace.enter("host"):
+            return sysctl.read("net.ipv6.conf.all.disable_ipv6")
+
+    first = build(Topology(Bridge("br0", "fd00::1/64")), name="first")
+    build(Topology(Bridge("br1", "fd01::1/64")), name="second").down()
+    assert off() == "0"
+    first.down()
+    assert off() == "1"
+
+
 def test_what_the_learner_made_is_not_replaced() -> None:
     namespace.add("blue")
     with pytest.raises(Duplicate) as refused:
@@ -364,6 +401,14 @@ LIVE: list[tuple[object, type[LabkitError], str]] = [
         (
             "failed to add '10.0.0.1/24' in namespace 'red': '10.0.0.1/24' is not an IP address\n"
             "a neighbour has no prefix length"
+        ),
+    ),
+    (
+        lambda: fdb.add("02:00:00:00:00:01", "lo", dst="red", namespace="red"),
+        WrongUse,
+        (
+            "failed to add '02:00:00:00:00:01' in namespace 'red': 'red' is not an IP address\n"
+            "a VTEP has no prefix length"
         ),
     ),
     (

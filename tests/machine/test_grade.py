@@ -17,6 +17,7 @@ import nbformat
 import pytest
 
 from labkit import cli
+from labkit.grading.grade import notebooks_in
 
 FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures", "solutions")
 EXERCISE = "90-fixtures/count-links"
@@ -284,6 +285,15 @@ def test_a_folder_is_graded_notebook_by_notebook(tmp_path):
     assert (got.status, got.score, got.json["max_score"]) == (0, 8, 8), got.output
     assert [entry["exercise"] for entry in got.json["notebooks"]] == [EXERCISE, "90-fixtures/two-rooms"]
     assert "all together: 8 of 8 points" in got.output
+
+
+def test_what_a_reset_kept_is_not_graded_again(tmp_path):
+    notebook = nbformat.v4.new_notebook(metadata={"labkit": {"exercise": EXERCISE}})
+    for folder in (".labkit", "exercises", "kept/2026-01-02-030405/exercises"):
+        (tmp_path / folder).mkdir(parents=True)
+    nbformat.write(notebook, tmp_path / "exercises" / "one.ipynb")
+    nbformat.write(notebook, tmp_path / "kept/2026-01-02-030405/exercises" / "one.ipynb")
+    assert notebooks_in(str(tmp_path)) == [f"{tmp_path}/exercises/one.ipynb"]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
-from labkit import course
+from labkit import course, server
 from labkit.cli import main
 from labkit.errors import NotFound, Unavailable
 
@@ -193,3 +195,28 @@ def _arguments(folder: Path, *words: str):  # type: ignore[no-untyped-def]
     parser = argparse.ArgumentParser()
     course.add_arguments(parser)
     return parser.parse_args(["--dir", str(folder), *words])
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_jupyterlab_that_runs_is_found_past_a_proxy(tmp_path, monkeypatch):
+    """A proxy cannot reach 127.0.0.1 for us, and must not see the token."""
+    runtime = tmp_path / server.STATE / "data" / "runtime"
+    runtime.mkdir(parents=True)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as jupyter:
+        url = f"http://127.0.0.1:{jupyter.server_port}/"
+        (runtime / "jpserver-1.json").write_text(json.dumps({"pid": os.getpid(), "url": url, "token": "t"}))
+        jupyter.timeout = 5
+        answering = threading.Thread(target=jupyter.handle_request)
+        answering.start()
+        assert server.running(str(tmp_path)) == f"{url}lab?token=t"
+        answering.join()

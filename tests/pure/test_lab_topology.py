@@ -108,6 +108,38 @@ REFUSED: list[tuple[list[object], type[LabkitError], str]] = [
         ),
     ),
     (
+        [Bridge("br0", "fd00::1/64"), Container("red", "fd01::2/64", "br0")],
+        WrongUse,
+        (
+            "failed to add 'fd01::2/64' in namespace 'red': it is outside the subnet fd00::/64 of bridge 'br0'\n"
+            "as in fd00::2/64"
+        ),
+    ),
+    (
+        [Bridge("br0", "10.0.0.1/32"), Container("red", "10.0.0.2/32", "br0")],
+        WrongUse,
+        (
+            "failed to add '10.0.0.2/32' in namespace 'red': it is outside the subnet 10.0.0.1/32 of bridge 'br0'\n"
+            "only the bridge itself is in it"
+        ),
+    ),
+    (
+        [Container("red", interfaces=(Interface("eth0", "10.0.0.2/24", "host", host_address="fd00::1/64"),))],
+        WrongUse,
+        (
+            "failed to add 'fd00::1/64' in namespace 'host': it is IPv6, and the other end of the cable has "
+            "10.0.0.2/24\nthe addresses of one cable are of one family"
+        ),
+    ),
+    (
+        [BR0, Container("red", "10.0.0.2/24", "br0", routes=("",))],
+        WrongUse,
+        (
+            "failed to add '' in namespace 'red': '' does not appear to be an IPv4 or IPv6 network\n"
+            "write the destination as 10.1.0.0/24 or default"
+        ),
+    ),
+    (
         [BR0, Container("red", "10.0.0.0/24", "br0")],
         WrongUse,
         (
