@@ -60,15 +60,31 @@ _SHELL = """[ -f ~/.bashrc ] && . ~/.bashrc
 
 _SUDO = """#!/bin/sh
 # labkit: in a lab machine you are root already, and sudo just starts the command.
+version() { echo "sudo of labkit: in a lab machine you are root already"; exit 0; }
+list() { echo "in a lab machine you are root already: sudo just starts the command"; exit 0; }
+shell=
 while [ $# -gt 0 ]; do
     case $1 in
         --) shift; break ;;
-        -[ghpuCDRrTtU]|--user|--group|--host|--prompt|--chdir|--chroot|--role|--type|--other-user|--close-from|--command-timeout)
+        --user|--group|--host|--prompt|--chdir|--chroot|--role|--type|--other-user|--close-from|--command-timeout)
             shift; [ $# -gt 0 ] && shift ;;
-        -i|--login|-s|--shell) shell=1; shift ;;
-        -V|--version) echo "sudo of labkit: in a lab machine you are root already"; exit 0 ;;
-        -l|--list) echo "in a lab machine you are root already: sudo just starts the command"; exit 0 ;;
-        -*) shift ;;
+        --login|--shell) shell=1; shift ;;
+        --version) version ;;
+        --list) list ;;
+        --*) shift ;;
+        -*)  # letters together, as in -nu root or -uroot; one that takes a value takes the rest
+            letters=${1#-}; shift
+            while [ "$letters" ]; do
+                rest=${letters#?}
+                case $letters in
+                    [ghpuCDRrTtU]) [ $# -gt 0 ] && shift ;;
+                    [ghpuCDRrTtU]*) rest= ;;
+                    [is]*) shell=1 ;;
+                    V*) version ;;
+                    l*) list ;;
+                esac
+                letters=$rest
+            done ;;
         *=*) export "$1"; shift ;;
         *) break ;;
     esac
