@@ -6,6 +6,7 @@ The plugin is there in every pytest once labkit is installed; unless a test asks
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -51,9 +52,11 @@ def lab_machine() -> RunsInLabMachine:
 
 
 def clear() -> None:
-    """Take away every namespace's name, every link but lo, and all nftables rules of the lab machine's host.
+    """Take away every namespace's name, every link but lo, and all routes, routing rules and nftables rules of the lab
+    machine's host that the kernel did not make.
 
-    What the kernel keeps by itself (tunl0, sit0) stays. Same as: ip netns delete, ip link delete, nft flush ruleset"""
+    What the kernel keeps by itself (tunl0, sit0) stays. Same as: ip netns delete, ip link delete, ip rule delete,
+    ip route delete, ip address delete, nft flush ruleset"""
     from labkit.net import namespace, sysctl
     from labkit.net.here import ensure_lab_machine
 
@@ -63,9 +66,33 @@ def clear() -> None:
     with namespace.enter("host"):
         for link in _links():
             subprocess.run(["ip", "link", "delete", link], stderr=subprocess.DEVNULL, check=False)
+        _clear_routing()
         if shutil.which("nft"):
             subprocess.run(["nft", "flush", "ruleset"], stderr=subprocess.DEVNULL, check=False)
         sysctl.state_here()
+
+
+def _clear_routing() -> None:
+    """Routes that need no link (blackhole, unreachable, prohibit, throw), routing rules, and addresses of lo."""
+    commands = []
+    for family in ("-4", "-6"):
+        made = [rule["priority"] for rule in _ip(family, "rule") if rule["priority"] not in (0, 32766, 32767)]
+        commands += [["ip", family, "rule", "delete", "priority", str(priority)] for priority in made]
+        for route in _ip(family, "route", "show", "table", "all"):
+            if route.get("type") in ("blackhole", "unreachable", "prohibit", "throw"):
+                place = [route["dst"], "table", str(route.get("table", "main"))]
+                commands.append(["ip", family, "route", "delete", route["type"], *place])
+    for address in _ip("address", "show", "dev", "lo")[0].get("addr_info", []):
+        if address["local"] not in ("127.0.0.1", "::1"):
+            text = f"{address['local']}/{address['prefixlen']}"
+            commands.append(["ip", "address", "delete", text, "dev", "lo"])
+    for command in commands:
+        subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
+
+
+def _ip(*words: str) -> list[dict[str, Any]]:
+    shown = subprocess.run(["ip", "-j", *words], capture_output=True, text=True, check=False).stdout
+    return [record for record in json.loads(shown or "[]") if record]
 
 
 def _links() -> list[str]:

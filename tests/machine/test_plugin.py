@@ -35,3 +35,15 @@ def test_on_the_computer_itself_it_is_refused(tmp_path):
     result = subprocess.run(write(tmp_path), capture_output=True, text=True, timeout=60)
     assert "2 errors" in result.stdout
     assert "failed to give a test a fresh network: this is not a lab machine" in result.stdout
+
+
+def test_clear_takes_away_what_hangs_on_no_link(lab_machine):
+    made = (
+        "ip rule add pref 7 table 7 && ip route add blackhole 10.8.0.0/16 && "
+        "ip route add unreachable 10.9.0.0/16 table 7 && ip address add 10.7.7.7/32 dev lo"
+    )
+    show = "ip rule; ip -br address; ip route show table all"
+    clear = f"{sys.executable} -c 'from labkit.pytest_plugin import clear; clear()'"
+    result = lab_machine(f"{made} && {clear} && {show}")
+    empty = lab_machine(show)
+    assert (result.stdout, result.stderr) == (empty.stdout, "")
