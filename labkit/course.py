@@ -75,23 +75,27 @@ def refresh(folder: str) -> list[File]:
                 _copy(os.path.join(SOURCE, name), os.path.join(folder, name))
         _remember(folder, [file.name for file in files(folder) if file.state == "shipped"])
     except OSError as error:
-        hint = "it belongs to somebody else, or the disk is full; another place: labkit lab --dir ~/labkit-course"
-        raise Unavailable(f"failed to write the course into '{folder}': {error.strerror}", hint) from error
+        raise _unwritable(folder, error) from error
     return done
 
 
 def replace(folder: str, names: list[str]) -> str | None:
-    """Each file in `names` is the course's own version again. Returns the folder that keeps what was there, if any."""
+    """Each file in `names` is the course's own version again. Returns the folder that keeps what was there, if any.
+
+    Raises Unavailable when the folder cannot be written; what was there is then still there, or in kept/."""
     kept = os.path.join(folder, "kept", time.strftime("%Y-%m-%d-%H%M%S"))
     shipped, keeps = _shipped(), False
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.exists(path) and _bytes(path) != _bytes(os.path.join(SOURCE, name)):
-            _copy(path, os.path.join(kept, name))
-            keeps = True
-        if name in shipped:
-            _copy(os.path.join(SOURCE, name), path)
-    _remember(folder, names)
+    try:
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.exists(path) and _bytes(path) != _bytes(os.path.join(SOURCE, name)):
+                _copy(path, os.path.join(kept, name))
+                keeps = True
+            if name in shipped:
+                _copy(os.path.join(SOURCE, name), path)
+        _remember(folder, names)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     return kept if keeps else None
 
 
@@ -157,6 +161,11 @@ def _state(mine: str | None, delivered: str | None, shipped: str | None) -> str:
     if mine == delivered:
         return "old"
     return "yours" if delivered == shipped else "offered"
+
+
+def _unwritable(folder: str, error: OSError) -> Unavailable:
+    hint = "it belongs to somebody else, or the disk is full; another place: labkit lab --dir ~/labkit-course"
+    return Unavailable(f"failed to write the course into '{folder}': {error.strerror}", hint)
 
 
 def _matching(wanted: list[str]) -> list[str]:

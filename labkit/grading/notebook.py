@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any, Self
 
-from labkit.errors import LabkitError, WrongUse
+from labkit.errors import LabkitError, Refused, WrongUse, cause
 from labkit.grading.files import write_text
 from labkit.net import here
 
@@ -46,12 +46,12 @@ class Answer:
 def answer(name: str, value: Any) -> Answer:
     """Record your answer, for the checks of an exercise to read; None takes it back.
 
-    value: text, number, True or False, or lists and dicts of such. Raises NotInLabMachine, WrongUse."""
+    value: text, number, True or False, or lists and dicts of such. Raises NotInLabMachine, WrongUse, Refused (the disk
+    is full)."""
     here.ensure_lab_machine(f"record the answer '{name}'")
     if not _NAME.fullmatch(name):
         raise WrongUse(f"failed to record the answer '{name}': a name is letters, digits and . _ -")
     path = os.path.join(ANSWERS, f"{name}.json")
-    os.makedirs(ANSWERS, exist_ok=True)
     if value is None or value is ...:
         if os.path.exists(path):
             os.unlink(path)
@@ -65,7 +65,12 @@ def answer(name: str, value: Any) -> Answer:
         ) from error
     if len(text.encode()) > LONGEST_ANSWER:
         raise WrongUse(f"failed to record the answer '{name}': it is longer than {LONGEST_ANSWER} bytes")
-    write_text(path, text + "\n")
+    try:
+        os.makedirs(ANSWERS, exist_ok=True)
+        write_text(path, text + "\n")
+    except OSError as error:
+        number = error.errno or 0
+        raise Refused(f"failed to record the answer '{name}': {cause(number)}", f"it is {path}", number) from error
     return Answer(name, repr(value) if isinstance(value, bool) else text)
 
 

@@ -185,6 +185,8 @@ def test_a_crash_while_writing_leaves_the_old_file(copy: Path, shipped: Path, mo
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Unavailable, match="No space left on device"):
         course.refresh(str(copy))
+    with pytest.raises(Unavailable, match="No space left on device"):
+        course.replace(str(copy), [LESSON])
     assert (copy / LESSON).read_text() == notebook("1 + 1")
     assert [path.name for path in (copy / "notebooks").iterdir() if path.name.startswith(".")] == []
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from labkit.check import Check, Exercise, Result
-from labkit.errors import NotFound, WrongUse
+from labkit.errors import NotFound, Refused, WrongUse
 from labkit.grading import exercises, files, notebook, progress
 from labkit.grading.report import Report
 from labkit.net import here
@@ -219,3 +219,17 @@ def test_checking_elsewhere_than_in_a_lab_machine_is_a_sentence(capsys, monkeypa
     monkeypatch.setattr(here, "in_lab_machine", lambda: False)
     assert notebook.check_exercise(COUNT) == 0
     assert "this is not a lab machine" in capsys.readouterr().out
+
+
+def test_an_answer_that_finds_the_disk_full_is_one_sentence(tmp_path, monkeypatch):
+    def full(path: str, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(here, "ensure_lab_machine", lambda _verb: None)
+    monkeypatch.setattr(notebook, "ANSWERS", str(tmp_path))
+    monkeypatch.setattr(notebook, "write_text", full)
+    with pytest.raises(Refused) as refused:
+        notebook.answer("links", 1)
+    assert str(refused.value) == (
+        f"failed to record the answer 'links': no space left on device\nit is {tmp_path}/links.json"
+    )
