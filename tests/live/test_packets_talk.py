@@ -315,7 +315,7 @@ def test_arp_is_asked_and_every_answer_heard(routed: None) -> None:
     assert arp_request("router", "right", "10.1.0.3") == [("10.1.0.3", BLUE_MAC)]
     begin = time.monotonic()
     assert arp_request("router", "right", "10.1.0.4", timeout=0.1) == []
-    assert 0.1 <= time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin >= 0.1
     sh("ip -n router address flush dev right")
     assert arp_request("router", "right", "10.1.0.3") == [("10.1.0.3", BLUE_MAC)]  # a probe, from 0.0.0.0
     with pytest.raises(WrongUse, match="failed to ask for 'fd00::1': not an IPv4 address"):

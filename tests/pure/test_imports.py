@@ -120,11 +120,6 @@ def test_import_labkit_is_cheap() -> None:
     assert in_a_fresh_python(f"import sys, labkit; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
-def test_import_labkit_takes_a_quarter_of_a_second_at_most() -> None:
-    timed = "import time; begun = time.perf_counter(); import labkit; print(time.perf_counter() - begun)"
-    assert min(float(in_a_fresh_python(timed)) for _ in range(3)) <= 0.25
-
-
 def test_every_name_at_the_top_is_there() -> None:
     listed = "import labkit; print([name for name in labkit.__all__ if getattr(labkit, name, None) is None])"
     assert in_a_fresh_python(listed) == "[]"
