@@ -16,7 +16,13 @@ def write_json(path: str, data: object) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Replace the file as a whole: a reader finds the old one or the new one. Raises OSError."""
+    """Replace the file as a whole: a reader finds the old one or the new one. Raises OSError.
+
+    A pipe, a device or a link of that name is written to and stays what it is: root could replace even /dev/null."""
+    if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
+        with open(path, "w", encoding="utf-8") as there:
+            there.write(text)
+        return
     descriptor, name = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".labkit-")
     try:
         with open(descriptor, "w", encoding="utf-8") as file:

@@ -58,6 +58,7 @@ class Writer:
 
 def write(target: str | IO[bytes], frames: Iterable[Frame]) -> None:
     """Write frames to the file named `target` (all of it or nothing, also when the disk is full) or to an open one.
+    A pipe, a device or a link of that name is written to and stays what it is: root could replace even /dev/null.
 
     Raises Refused, with the file that was there before left as it was."""
     if not isinstance(target, str | os.PathLike):
@@ -66,6 +67,10 @@ def write(target: str | IO[bytes], frames: Iterable[Frame]) -> None:
     path = os.fspath(target)
     temporary = ""
     try:
+        if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):
+            with open(path, "wb") as file:
+                _write(file, frames)
+            return
         descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".capture-")
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o644)

@@ -233,3 +233,12 @@ def test_an_answer_that_finds_the_disk_full_is_one_sentence(tmp_path, monkeypatc
     assert str(refused.value) == (
         f"failed to record the answer 'links': no space left on device\nit is {tmp_path}/links.json"
     )
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = subprocess.Popen(["cat", path], stdout=subprocess.PIPE)
+    files.write_json(str(path), {"score": 1})
+    assert json.loads(reader.communicate(timeout=10)[0]) == {"score": 1}
+    assert path.is_fifo()

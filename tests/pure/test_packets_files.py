@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
 import subprocess
 import sys
 
@@ -108,3 +109,12 @@ def test_packets_and_a_dissection_import_little_of_scapy() -> None:
         "assert 'scapy.all' not in sys.modules and 'scapy.layers.dns' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: object) -> None:
+    path = f"{tmp_path}/pipe"
+    os.mkfifo(path)
+    reader = subprocess.Popen(["cat", path], stdout=subprocess.PIPE)
+    pcap.write(path, [Frame(1, "red", "eth0", "out", bytes(60), 60, 1)])
+    assert reader.communicate(timeout=10)[0].startswith(b"\x0a\x0d\x0d\x0a")
+    assert stat.S_ISFIFO(os.stat(path).st_mode)
