@@ -135,7 +135,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _bring_back(folder: str, names: list[str]) -> int:
     kept = replace(folder, names)
-    print(f"{len(names)} {'file is' if len(names) == 1 else 'files are'} as the course ships them.")
+    print(
+        f"{len(names)} {'file is as the course ships it' if len(names) == 1 else 'files are as the course ships them'}."
+    )
     if kept:
         print(f"What you had is in {kept}")
     return 0

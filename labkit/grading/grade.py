@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("path", metavar="PATH", help="a notebook, or a folder of them")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
-    parser.add_argument("--exercise", metavar="ID", help="the exercise it must be, such as 01-namespaces/two-names")
+    parser.add_argument("--exercise", metavar="ID", help="the exercise it must be, such as 02-veth-pairs/two-rooms")
     parser.add_argument(
         "--cell-timeout", metavar="SECONDS", type=float, default=CELL_TIMEOUT, help="for each cell (%(default)g)"
     )

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"difference is printed and the exit status is {_CHANGED}; otherwise it is the command's own."
     )
     parser.epilog = (
-        "examples:  labkit prove -- ip link add br0 type bridge     labkit prove -- notebooks/03-bridges.ipynb"
+        "examples: `labkit prove -- ip link add br0 type bridge`, `labkit prove -- notebooks/03-bridges.ipynb`"
     )
     parser.add_argument("--idle", type=float, default=1.0, metavar="SECONDS", help="how long to watch before and after")
     parser.add_argument(

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "its own in which it may do everything; nothing of that reaches your computer's network. When the command "
         "ends, the lab machine ends, with every process left in it."
     )
-    parser.epilog = "examples:  labkit run ip link     labkit run python build.py     labkit run bash"
+    parser.epilog = "examples: `labkit run ip link`, `labkit run python build.py`, `labkit run bash`"
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND...", help="the command to run")
 
 

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "root there, over a network of its own; sudo is not needed and does no harm. With NAMESPACE, the shell "
         "is inside that network namespace. The shell ends when the lab machine ends."
     )
-    parser.epilog = "examples:  labkit shell     labkit shell red     labkit shell red -- tcpdump -ni eth0"
+    parser.epilog = "examples: `labkit shell`, `labkit shell red`, `labkit shell red --notebook 03 -- tcpdump -ni eth0`"
     parser.add_argument("namespace", nargs="?", default="host", metavar="NAMESPACE", help="a name from 'ip netns'")
     parser.add_argument("--notebook", metavar="NAME", help="which notebook's lab machine, when several run")
     parser.set_defaults(command=[])
