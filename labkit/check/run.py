@@ -47,7 +47,7 @@ def ask(check: Check, look: Look, since: float, clock: Callable[[], float], paus
         if control.status == "not_run":
             return check.not_run(control.message, crashed=control.crashed)
         if control.status != "passed":
-            return check.blocked(f"counts only once its positive control passes: {control.message}")
+            return check.blocked(f"counts only once something else works: {control.message}")
     result = _once(check, look)
     asked = 1
     while result.status == "failed" and check.within and (asked < 2 or clock() < since + check.within):

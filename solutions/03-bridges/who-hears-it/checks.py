@@ -11,6 +11,7 @@ HINTS = [
     "To a MAC that it has not heard it floods: to all ports but the one that the frame came from.",
     "The host hears what goes to the bridge's own MAC, and to everybody.",
 ]
+BROADCAST = ["What is for everybody is flooded, whatever the bridge has learned.", HINTS[2]]
 
 
 def forget(look: Look) -> None:
@@ -61,7 +62,7 @@ exercise = Exercise(
                 f"frame_{number}",
                 truth(number),  # type: ignore[arg-type]
                 look_at="a capture on all four containers and host/br0",
-                hints=HINTS,
+                hints=HINTS if number < 4 else BROADCAST,
             )
             for number in range(1, 5)
         ),
