@@ -82,4 +82,4 @@ def add(address: str, link: str, *, namespace: str = "host") -> Operation:
 @verb
 def delete(address: str, link: str, *, namespace: str = "host") -> Operation:
     """The link no longer has `address`. Deleting what is gone is success. Same as: ip address delete ... dev LINK"""
-    return _operation("delete", DELADDR, 0, address, link, namespace, success=(errno.EADDRNOTAVAIL,))
+    return _operation("delete", DELADDR, 0, address, link, namespace, success=(errno.EADDRNOTAVAIL, errno.ENODEV))

@@ -57,4 +57,4 @@ def delete(
     mac: str, port: str, *, namespace: str = "host", local: bool = False, dst: str | None = None, itself: bool = False
 ) -> Operation:
     """The entry is gone. Deleting what is gone is success. Same as: bridge fdb delete MAC dev PORT master"""
-    return replace(_operation("delete", mac, port, namespace, local, dst, itself), success=(errno.ENOENT,))
+    return replace(_operation("delete", mac, port, namespace, local, dst, itself), success=(errno.ENOENT, errno.ENODEV))

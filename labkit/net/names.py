@@ -60,8 +60,8 @@ def check_mac(what: str, text: str) -> str:
 def check_mtu(what: str, mtu: int) -> int:
     """Return `mtu` if a veth or a bridge can have it: 68 (RFC 791: what every IPv4 link must carry) to 65535 bytes.
     Raises WrongUse."""
-    if not 68 <= mtu <= 65535:
-        raise WrongUse(f"{what}: MTU {mtu} is out of range", "a veth or a bridge takes 68 to 65535 bytes")
+    if not isinstance(mtu, int) or not 68 <= mtu <= 65535:
+        raise WrongUse(f"{what}: MTU {mtu!r} is out of range", "a veth or a bridge takes 68 to 65535 bytes")
     return mtu
 
 

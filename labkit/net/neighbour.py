@@ -49,4 +49,4 @@ def delete(address: str, link: str, *, namespace: str = "host") -> Operation:
     what = f"failed to delete '{address}' in namespace '{namespace}'"
     message = _message(what, DELNEIGH, 0, address, link, None)
     words = f"neighbour delete {address} dev {link}"
-    return Operation("delete", address, namespace, words, message, success=(errno.ENOENT,))
+    return Operation("delete", address, namespace, words, message, success=(errno.ENOENT, errno.ENODEV))

@@ -189,7 +189,12 @@ def perform(operations: Iterable[Operation], session: Session | None = None) -> 
             except KeyError:
                 if waiting:  # the link may be one that is to be made first
                     send()
-                known.learn(operation)
+                try:
+                    known.learn(operation)
+                except NotFound:
+                    if errno.ENODEV in operation.success:
+                        continue  # what was to be deleted went with its link
+                    raise
                 request = known.encode(operation)
             requests.append(request)
             waiting.append(operation)

@@ -50,7 +50,10 @@ def _ends(what: str, destination: str, via: str | None) -> tuple[int, int, Attri
     return gateway_family, length, (*attributes, (_GATEWAY, gateway))
 
 
-def _rest(dev: str | None, table: int | None, metric: int | None) -> tuple[Attributes, str]:
+def _rest(what: str, dev: str | None, table: int | None, metric: int | None) -> tuple[Attributes, str]:
+    for name, number in (("metric", metric), ("table", table)):
+        if number is not None and not 0 <= number < 1 << 32:
+            raise WrongUse(f"{what}: {name} {number} is out of range", f"a {name} is 0 to 4294967295")
     attributes: Attributes = ()
     words = ""
     if dev is not None:
@@ -84,7 +87,7 @@ def add(
     Refused (unreachable gateway). Same as: ip route add DESTINATION via VIA dev DEV"""
     what = f"failed to add '{destination}' in namespace '{namespace}'"
     family, length, attributes = _ends(what, destination, via)
-    rest, words = _rest(dev, table, metric)
+    rest, words = _rest(what, dev, table, metric)
     header = RouteHeader(
         family=family,
         dst_len=length,
@@ -118,10 +121,10 @@ def delete(
     """The route is gone. Deleting what is gone is success. Same as: ip route delete DESTINATION ..."""
     what = f"failed to delete '{destination}' in namespace '{namespace}'"
     family, length, attributes = _ends(what, destination, via)
-    rest, words = _rest(dev, table, metric)
+    rest, words = _rest(what, dev, table, metric)
     header = RouteHeader(
         family=family, dst_len=length, table=_MAIN if table is None or table > 255 else table, scope=_NOWHERE
     )
     message = Message(DELROUTE, 0, header, (*attributes, *rest))
     words = f"route delete {destination}{f' via {via}' if via else ''}{words}"
-    return Operation("delete", destination, namespace, words, message, success=(errno.ESRCH,))
+    return Operation("delete", destination, namespace, words, message, success=(errno.ESRCH, errno.ENODEV))

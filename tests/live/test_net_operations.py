@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from labkit.errors import WrongUse
 from labkit.net import address, fdb, link, namespace, neighbour, route
 from labkit.net.operation import Operation, perform
 
@@ -188,6 +189,33 @@ def test_deleting_what_is_gone_is_success() -> None:
     route.delete("10.9.0.0/16")
     neighbour.delete("10.0.0.1", "lo")
     namespace.delete("gone")
+
+
+def test_deleting_what_went_with_its_link_is_success() -> None:
+    address.delete("10.0.0.1/24", "gone")
+    route.delete("10.9.0.0/16", dev="gone")
+    neighbour.delete("10.0.0.1", "gone")
+    fdb.delete("02:00:00:00:00:01", "gone")
+
+
+@pytest.mark.parametrize(
+    ("refused", "sentence"),
+    [
+        (
+            lambda: link.set_mtu("lo", "1500"),  # type: ignore[arg-type]
+            "failed to set 'lo' in namespace 'host': MTU '1500' is out of range\n"
+            "a veth or a bridge takes 68 to 65535 bytes",
+        ),
+        (
+            lambda: route.add("10.9.0.0/16", dev="lo", metric=-1),
+            "failed to add '10.9.0.0/16' in namespace 'host': metric -1 is out of range\na metric is 0 to 4294967295",
+        ),
+    ],
+)
+def test_what_is_no_number_or_out_of_range_is_refused(refused: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(WrongUse) as refusal:
+        refused()
+    assert str(refusal.value) == sentence
 
 
 def test_many_operations_travel_together() -> None:
