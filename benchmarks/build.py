@@ -211,7 +211,7 @@ def beside_mininet(number: int, rounds: int) -> None:
                 sys.exit("c0 does not reach c1")
         LIMIT.released(number)
         ours.append(time.perf_counter() - start)
-        command = ["python3", os.path.join(HERE, "with_mininet.py"), str(number)]
+        command = ["/usr/bin/python3", os.path.join(HERE, "with_mininet.py"), str(number)]
         took = float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
         start = time.perf_counter()
         LIMIT.released(number)

@@ -3,6 +3,7 @@
 Lessons are done in a copy of notebooks/ and exercises/ that git ignores. `.labkit/manifest.json` in it remembers what
 was delivered. A file that the learner has not written in follows the course's new version; one that they have is
 kept, and the new version is offered. What `update NAME` and `reset NAME` replace is first put into kept/DATE/.
+Notebooks are delivered without their outputs: a prediction is one only while the answer is not there yet.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def refresh(folder: str) -> list[File]:
             if state == "obsolete":
                 os.unlink(os.path.join(folder, name))
             else:
-                _copy(os.path.join(SOURCE, name), os.path.join(folder, name))
+                _write(os.path.join(folder, name), _delivered(name))
         _remember(folder, [file.name for file in files(folder) if file.state == "shipped"])
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -88,11 +89,11 @@ def replace(folder: str, names: list[str]) -> str | None:
     try:
         for name in names:
             path = os.path.join(folder, name)
-            if os.path.exists(path) and _bytes(path) != _bytes(os.path.join(SOURCE, name)):
-                _copy(path, os.path.join(kept, name))
+            if os.path.exists(path) and (name not in shipped or _bytes(path) != _delivered(name)):
+                _write(os.path.join(kept, name), _bytes(path))
                 keeps = True
             if name in shipped:
-                _copy(os.path.join(SOURCE, name), path)
+                _write(path, _delivered(name))
         _remember(folder, names)
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -232,8 +233,16 @@ def _remember(folder: str, names: list[str]) -> None:
     _write(os.path.join(folder, MANIFEST), f"{text}\n".encode())
 
 
-def _copy(source: str, target: str) -> None:
-    _write(target, _bytes(source))
+def _delivered(name: str) -> bytes:
+    """Return what the learner gets of the course's file `name`: of a notebook, the cells as if nobody had run them."""
+    data = _bytes(os.path.join(SOURCE, name))
+    if not name.endswith(".ipynb"):
+        return data
+    notebook = json.loads(data)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    return f"{json.dumps(notebook, indent=1, ensure_ascii=False)}\n".encode()
 
 
 def _bytes(path: str) -> bytes:

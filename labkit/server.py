@@ -13,7 +13,7 @@ import os
 import sys
 import urllib.request
 import webbrowser
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from labkit import course
 
@@ -71,7 +71,6 @@ def main(arguments: argparse.Namespace) -> int:
             webbrowser.open(url)
         return 0
     _write_settings(folder)
-    _trust(folder, [name for name, state in delivered if name.endswith(".ipynb") and state != "obsolete"])
     print(f"labkit: opening {folder} (Ctrl-C ends it)", flush=True)
     return _become(_command(arguments, folder, first=not begun), folder)
 
@@ -111,6 +110,8 @@ def _command(arguments: argparse.Namespace, folder: str, *, first: bool) -> list
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
         "LabApp.app_settings_dir": os.path.join(folder, STATE, "settings"),
+        # named, since Jupyter otherwise adds -l, and /etc/profile takes labkit off the terminal's PATH
+        "ServerApp.terminado_settings": {"shell_command": [os.environ.get("SHELL") or "/bin/bash"]},
         "KernelSpecManager.ensure_native_kernel": False,
         "MultiKernelManager.default_kernel_name": "labkit",
     }
@@ -138,21 +139,6 @@ def _write_settings(folder: str) -> None:
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1)
         os.replace(f"{path}.new", path)
-
-
-def _trust(folder: str, names: list[str]) -> None:
-    """JupyterLab shows the pictures that the course's own notebooks come with, before anybody has run them."""
-    if not names:
-        return
-    import nbformat
-    from nbformat.sign import NotebookNotary
-
-    data = os.path.join(folder, STATE, "data")
-    os.makedirs(data, exist_ok=True)
-    notary: Any = NotebookNotary(data_dir=data)  # type: ignore[no-untyped-call]
-    for name in names:
-        notary.sign(nbformat.read(os.path.join(folder, name), as_version=4))  # type: ignore[no-untyped-call]
-    notary.store.close()
 
 
 def _has_display() -> bool:

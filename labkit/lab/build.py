@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ipaddress
 import os
 import resource
 import signal
@@ -107,8 +108,7 @@ class Lab:
         """Send an ICMP echo request from a namespace to a container, a bridge or an IP address, and return the Ping."""
         from labkit import packets
 
-        known = {*self.topology.namespaces, *(bridge.name for bridge in self.topology.bridges)}
-        return packets.ping(namespace, self.ip(to) if to in known else to, **options)
+        return packets.ping(namespace, to if _is_address(to) else self.ip(to), **options)
 
     def capture(self, *where: str, **options: Any) -> Any:
         """Capture on namespaces or interfaces ("red", "red/eth0", "host/br0"), on all of the lab when none is named."""
@@ -284,6 +284,14 @@ def _allow_descriptors(name: str, wanted: int) -> None:
 def _free_group() -> int:
     taken = {lab._group for lab in _labs.values()}
     return next(group for group in range(_FIRST_GROUP, _FIRST_GROUP + len(taken) + 1) if group not in taken)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _nothing(name: str, thing: str, verb: str) -> NotFound:

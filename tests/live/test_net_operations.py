@@ -202,9 +202,11 @@ def test_deleting_what_went_with_its_link_is_success() -> None:
     ("refused", "sentence"),
     [
         (
-            lambda: link.set_mtu("lo", "1500"),  # type: ignore[arg-type]
-            "failed to set 'lo' in namespace 'host': MTU '1500' is out of range\n"
-            "a veth or a bridge takes 68 to 65535 bytes",
+            lambda: link.set_mtu("lo", "15"),  # type: ignore[arg-type]
+            (
+                "failed to set 'lo' in namespace 'host': MTU '15' is out of range\n"
+                "a veth or a bridge takes 68 to 65535 bytes"
+            ),
         ),
         (
             lambda: route.add("10.9.0.0/16", dev="lo", metric=-1),

@@ -31,7 +31,8 @@ def notebook(*sources: str, output: str = "") -> str:
         }
         for source in sources
     ]
-    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    content = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 @pytest.fixture
@@ -61,6 +62,12 @@ def test_a_first_copy_has_everything(shipped: Path, copy: Path) -> None:
     for name in (LESSON, EXERCISE, "notebooks/picture.svg"):
         assert (copy / name).read_bytes() == (shipped / name).read_bytes()
     assert states(copy) == {}
+
+
+def test_a_lesson_comes_without_the_answers_that_it_was_recorded_with(shipped: Path, tmp_path: Path) -> None:
+    (shipped / LESSON).write_text(notebook("1 + 1", output="2"))
+    course.refresh(str(tmp_path / "course"))
+    assert (tmp_path / "course" / LESSON).read_text() == notebook("1 + 1")
 
 
 def test_a_second_refresh_does_nothing(copy: Path) -> None:
