@@ -5,6 +5,7 @@ Checks are taken from the installed course by the exercise's id, never from besi
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -28,11 +29,14 @@ def solutions_folder() -> str:
 
 
 def ids(solutions: str | None = None) -> list[str]:
-    """Return the ids of all exercises of the course, in its order."""
+    """Return the ids of all exercises of the course, in its order: a chapter's in the order of its lesson's links."""
     root = solutions or solutions_folder()
     found = []
     for chapter in _folders(root):
-        found += [f"{chapter}/{name}" for name in _folders(os.path.join(root, chapter))]
+        lesson = _text(os.path.join(os.path.dirname(root), "notebooks", f"{chapter}.ipynb"))
+        places = {name: lesson.find(f"/{chapter}/{name}/") for name in _folders(os.path.join(root, chapter))}
+        ordered = sorted(places, key=lambda name, places=places: (places[name] < 0, places[name]))  # type: ignore[misc]
+        found += [f"{chapter}/{name}" for name in ordered]
     return [id_ for id_ in found if os.path.isfile(os.path.join(root, id_, "checks.py"))]
 
 
@@ -87,6 +91,12 @@ def _there(id_: str, root: str) -> str:
     there = ids(root)
     near = [other for other in there if other.startswith(f"{chapter}/")] or there
     return f"exercises there: {', '.join(near) or 'none, in ' + root}"
+
+
+def _text(path: str) -> str:
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        return file.read()
+    return ""
 
 
 def _folders(path: str) -> list[str]:

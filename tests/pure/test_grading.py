@@ -88,6 +88,15 @@ def test_nothing_to_judge_is_a_failure():
 # ---- exercises
 
 
+def test_a_chapters_exercises_come_in_the_order_of_its_lesson(tmp_path):
+    for name in ("apples", "pears", "unnamed"):
+        (tmp_path / "solutions" / "01-fruit" / name).mkdir(parents=True)
+        (tmp_path / "solutions" / "01-fruit" / name / "checks.py").touch()
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01-fruit.ipynb").write_text("exercises/01-fruit/pears/ exercises/01-fruit/apples/")
+    assert exercises.ids(str(tmp_path / "solutions")) == ["01-fruit/pears", "01-fruit/apples", "01-fruit/unnamed"]
+
+
 def test_checks_come_from_the_course_by_id():
     assert exercises.load(COUNT, FIXTURES).title == "Count the links"
     assert exercises.ids(FIXTURES) == [COUNT, "90-fixtures/two-rooms"]
