@@ -38,7 +38,8 @@ class Look:
         answers = self._answers()
         if answers.get(name) is None:
             raise NotFound(
-                f"there is no answer called '{name}' yet", f'record it with: labkit.answer("{name}", your answer)'
+                f"there is no answer called '{name}' yet",
+                f'its value is still None, or this was not run: labkit.answer("{name}", ...)',
             )
         return answers[name]
 

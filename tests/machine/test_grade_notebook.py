@@ -49,7 +49,7 @@ def test_a_learner_sees_points_then_hint_after_hint_and_their_progress(course, c
         "         Look at: ip netns list\n"
         "         Hint: ip netns has a verb for it.\n"
         "✗   0/1  links: there is no answer called 'links' yet\n"
-        '         record it with: labkit.answer("links", your answer)\n'
+        '         its value is still None, or this was not run: labkit.answer("links", ...)\n'
         "         Look at: ip -n box link\n"
         "         Hint: Even lo counts.\n"
         "…   0/1  box-has-no-eth0: (blocked) waits for: links"
