@@ -142,7 +142,7 @@ def test_prove_runs_a_notebook(kernels, tmp_path, cell, status):
         (["--version"], 0, "labkit 0."),
         (["--help"], 0, "Nothing here changes your computer's own network"),
         (["run", "--help"], 0, "nothing of that reaches your computer's network"),
-        (["shell", "--help"], 0, "labkit shell red -- tcpdump -ni eth0"),
+        (["shell", "--help"], 0, "labkit shell red --notebook 03 -- tcpdump -ni eth0"),
         (["doctor", "--help"], 0, "no kernel module is loaded"),
         (["prove", "--help"], 0, "links, addresses, routes, rules"),
         (["completion", "--help"], 0, "source <(labkit completion bash)"),
