@@ -159,9 +159,10 @@ static void neighbour(int fd, int ifindex, unsigned ip, const unsigned char *mac
 static const struct { const char *path; char value; } stated[] = {
     {"/proc/sys/net/ipv4/conf/all/forwarding", '0'},        {"/proc/sys/net/ipv4/conf/default/forwarding", '0'},
     {"/proc/sys/net/ipv4/conf/all/rp_filter", '0'},         {"/proc/sys/net/ipv4/conf/default/rp_filter", '0'},
-    {"/proc/sys/net/ipv4/conf/lo/rp_filter", '0'},          {"/proc/sys/net/ipv6/conf/all/disable_ipv6", '1'},
-    {"/proc/sys/net/ipv6/conf/default/disable_ipv6", '1'},  {"/proc/sys/net/bridge/bridge-nf-call-iptables", '0'},
-    {"/proc/sys/net/bridge/bridge-nf-call-ip6tables", '0'}, {"/proc/sys/net/bridge/bridge-nf-call-arptables", '0'},
+    {"/proc/sys/net/ipv4/conf/lo/rp_filter", '0'},          {"/proc/sys/net/ipv4/igmp_link_local_mcast_reports", '0'},
+    {"/proc/sys/net/ipv6/conf/all/disable_ipv6", '1'},      {"/proc/sys/net/ipv6/conf/default/disable_ipv6", '1'},
+    {"/proc/sys/net/bridge/bridge-nf-call-iptables", '0'},  {"/proc/sys/net/bridge/bridge-nf-call-ip6tables", '0'},
+    {"/proc/sys/net/bridge/bridge-nf-call-arptables", '0'},
 };
 enum { STATED = sizeof stated / sizeof *stated };
 static int differs[STATED];

@@ -18,6 +18,7 @@ STATED = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
     "net.ipv4.conf.lo.rp_filter": "0",
+    "net.ipv4.igmp_link_local_mcast_reports": "0",  # else a bridge with an address joins 224.0.0.106, and says so
     "net.ipv6.conf.all.disable_ipv6": "1",  # also switches off every link that exists
     "net.ipv6.conf.default.disable_ipv6": "1",
     "net.bridge.bridge-nf-call-iptables": "0",

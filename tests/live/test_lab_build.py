@@ -105,6 +105,19 @@ def test_stated_sysctls_hold_in_every_container() -> None:
                 assert sysctl.state_here() == {}
 
 
+def test_a_bridge_with_an_address_says_nothing_of_its_own_accord() -> None:
+    """It joins 224.0.0.106 (RFC 4286), and within a second would report that to every port."""
+    heard = {}
+    for reports in ("1", "0"):  # as the kernel has it, then as stated
+        with build(PAIR) as lab, lab.enter("host"):
+            sysctl.write({"net.ipv4.igmp_link_local_mcast_reports": reports})
+            with lab.capture("red") as seen:
+                lab.run("host", "ip link set br0 down")
+                lab.run("host", "ip link set br0 up")
+                heard[reports] = seen.wait(lambda frame: "IGMP" in frame.summary(), timeout=1.5)
+    assert heard == {"1": True, "0": False}
+
+
 def test_a_build_replaces_what_its_name_built_before() -> None:
     before = descriptors()
     first = build(PAIR)
