@@ -29,7 +29,7 @@ def module() -> str:
     return "\n".join((folder / f"{part}.js").read_text("utf-8") for part in _PARTS)
 
 
-class View(anywidget.AnyWidget):  # type: ignore[misc]
+class View(anywidget.AnyWidget):
     """One view. `shown`: its static form. `close()` ends it: the watcher it may have stops, the picture stays."""
 
     _esm = module()

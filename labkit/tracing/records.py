@@ -60,9 +60,9 @@ class Change:
 class Decision:
     """What made the kernel act as it did at a hop.
 
-    `kind`: "route", "rule", "neighbour", "fdb", "firewall", "conntrack", "local" (the namespace's own address), "socket",
-    "cable" (the other end of a veth), "tunnel", "sysctl". `text`: the entry, in its tool's words. `command`: where to
-    look at it."""
+    `kind`: "route", "rule", "neighbour", "fdb", "firewall", "conntrack", "local" (the namespace's own address),
+    "socket", "cable" (the other end of a veth), "tunnel", "sysctl". `text`: the entry, in its tool's words.
+    `command`: where to look at it."""
 
     kind: str
     text: str
