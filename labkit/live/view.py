@@ -23,6 +23,12 @@ _PARTS = ("common", "topology", "capture", "trace", "index")
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 
 
+def styles() -> str:
+    """Return the style sheet: what all views share, then each view's own."""
+    files = [resources.files("labkit.live") / "js" / f"{part}.css" for part in _PARTS]
+    return "\n".join(file.read_text("utf-8") for file in files if file.is_file())
+
+
 def module() -> str:
     """Return the ES module: its parts, one after another. No part imports anything."""
     folder = resources.files("labkit.live") / "js"
@@ -33,6 +39,7 @@ class View(anywidget.AnyWidget):
     """One view. `shown`: its static form. `close()` ends it: the watcher it may have stops, the picture stays."""
 
     _esm = module()
+    _css = styles()
     kind = traitlets.Unicode().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
 
@@ -46,7 +53,8 @@ class View(anywidget.AnyWidget):
         answer = self._answers.get(str(content.get("ask")))
         reply = answer(content) if answer else None
         if reply is not None:
-            self.send({"ask": content["ask"], **reply})
+            number = {"number": content["number"]} if "number" in content else {}
+            self.send({"ask": content["ask"], **number, **reply})
 
     def __repr__(self) -> str:
         return self._shown.text
