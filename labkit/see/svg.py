@@ -10,7 +10,7 @@ from labkit.see.layout import PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row
 from labkit.see.measure import CHARACTER, LINE, in_lines
 from labkit.see.picture import SIGNS, Cable
 
-__all__ = ["document", "svg_of"]
+__all__ = ["document", "parts_of", "svg_of"]
 
 _FORM = """
 .lk text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
@@ -60,6 +60,11 @@ def document(width: float, height: float, title: str, description: str, parts: l
 
 def svg_of(layout: Layout, description: str) -> str:
     """Return the layout as one SVG."""
+    return document(layout.width, layout.height, layout.picture.title, description, parts_of(layout))
+
+
+def parts_of(layout: Layout) -> list[str]:
+    """Return what is drawn of the layout, for a document that may hold more."""
     picture = layout.picture
     parts = [text(20, 30, "s", picture.caption)] if picture.caption else []
     parts += [part for box in layout.boxes for part in _box(box)]
@@ -67,8 +72,7 @@ def svg_of(layout: Layout, description: str) -> str:
     for cable, one, other in layout.cables:
         loops += one.side == other.side
         parts += _cable(picture.cable_state(cable), cable, one, other, 26.0 + 9 * (loops % 5))
-    parts += [_dot(row) for box in layout.boxes for row in box.every_row() if row.side]
-    return document(layout.width, layout.height, picture.title, description, parts)
+    return parts + [_dot(row) for box in layout.boxes for row in box.every_row() if row.side]
 
 
 def text(x: float, y: float, kind: str, content: str, anchor: str = "") -> str:
