@@ -21,6 +21,7 @@ _WHERE = {
     "labkit.state": ("Snapshot", "difference", "snapshot"),
     "labkit.packets": ("capture", "connect", "ping", "send", "serve"),
     "labkit.net.namespace": ("enter",),
+    "labkit.live": ("view",),
     "labkit.needs": ("needs",),
     "labkit.grading.notebook": ("answer", "check_exercise"),
 }

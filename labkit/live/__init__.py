@@ -4,6 +4,40 @@ The only place where views meet the kernel: `view` feeds a widget from labkit.st
 is drawn by labkit.see, here as everywhere.
 """
 
-from labkit.live.view import View
+from __future__ import annotations
 
-__all__ = ["View"]
+from typing import Any
+
+from labkit.errors import WrongUse
+from labkit.lab import Lab, Topology
+from labkit.live.view import View
+from labkit.packets import Capture, Frames
+from labkit.state import Snapshot
+from labkit.tracing.records import Trace
+
+__all__ = ["View", "view"]
+
+
+def view(x: Any = None) -> View:
+    """Return the live view of a Lab, or of all that is there; of a Snapshot, Topology, capture or Trace, one to open.
+
+    In JupyterLab it moves and answers; saved notebooks, terminals and GitHub show its static form. `.close()` ends it.
+    Raises WrongUse, NotInLabMachine."""
+    from labkit.live import topology
+
+    if x is None or isinstance(x, Lab):
+        return topology.follow_view(x)
+    if isinstance(x, Snapshot | Topology):
+        return topology.still_view(x)
+    if isinstance(x, Frames | Capture):
+        from labkit.live.capture import capture_view
+
+        return capture_view(x)
+    if isinstance(x, Trace):
+        from labkit.live.trace import trace_view
+
+        return trace_view(x)
+    raise WrongUse(
+        f"failed to view a {type(x).__name__}: there is no picture of it",
+        "a view is of a Lab, a Snapshot, a Topology, a capture or a Trace; without argument, of all that is there",
+    )

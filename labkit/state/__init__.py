@@ -4,6 +4,7 @@ from labkit.state.difference import Change, Difference, difference
 from labkit.state.read import snapshot
 from labkit.state.records import Address, FdbEntry, Link, Neighbour, Route, Rule
 from labkit.state.snapshot import NamespaceState, Snapshot
+from labkit.state.watch import Watcher, watch
 
 __all__ = [
     "Address",
@@ -16,6 +17,8 @@ __all__ = [
     "Route",
     "Rule",
     "Snapshot",
+    "Watcher",
     "difference",
     "snapshot",
+    "watch",
 ]

@@ -18,7 +18,7 @@
 //   ask(model, question, more)           Promise of Python's answer to {ask: question, ...more} (View's `answers`)
 //   button(label, title, press, more)    <button class="labkit-button">; `more` are attributes
 //   pressed(button, on)                  a toggle's state: aria-pressed
-//   roving(place, selector, open)        one Tab stop for all that match: arrow keys, Home and End move, Enter, Space and
+//   roving(place, selector, open, start) one Tab stop for all that match: arrow keys, Home and End move, Enter, Space and
 //                                        clicks call open(element); call the function it returns after each swap
 //   still()                              true where the reader asked for reduced motion
 //   isDark()                             the page's theme: JupyterLab's, VS Code's, else the browser's
@@ -131,8 +131,8 @@ function pressed(toggle, on) {
 
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
-function roving(place, selector, open) {
-  let current = 0;
+function roving(place, selector, open, start = 0) {
+  let current = start;
   const items = () => [...place.querySelectorAll(selector)];
   const within = (event) => items().findLast((item) => item.contains(event.target));
   const choose = (index) => {
@@ -159,6 +159,6 @@ function roving(place, selector, open) {
     event.preventDefault();
     event.stopPropagation(); // JupyterLab would take the keys for its own
   });
-  choose(0);
+  choose(current);
   return () => choose(current);
 }

@@ -1,9 +1,156 @@
-// The topology view.
-function topologyView({ model, el }) {
-  const place = h("div");
-  const draw = () => swap(place, model.get("state").svg);
+// The topology view: the picture, kept up to date; a panel with the tables of a namespace; pause, mark, compare, close.
+
+const BOXES = "g[data-namespace], g[data-interface]";
+
+function topologyView(context) {
+  const view = frame(context, "Network topology");
+  const { model, root } = view;
+  const place = h("div", { class: "labkit-picture" });
+  const panel = detailsPanel(view, (name) => boxOf(place, name));
+  const controls = topologyControls(view);
+  root.append(controls.bar, place, panel.element);
+
+  let refresh = () => {};
+  const draw = () => {
+    const state = model.get("state");
+    const focused = place.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+    const svg = swap(place, state.svg);
+    svg.setAttribute("role", "group"); // as an img, what is in it could not be reached
+    place.querySelectorAll(BOXES).forEach(speak);
+    refresh();
+    if (focused) boxOf(place, focused)?.focus();
+    markFresh(view, place, state.fresh ?? []);
+    panel.refresh();
+    controls.draw(state);
+    if (state.said) view.say(state.said);
+  };
   draw();
-  model.on("change:state", draw);
-  el.append(place);
-  return () => model.off("change:state", draw);
+  refresh = roving(place, BOXES, (box) => panel.open(nameOf(box)));
+  view.on("change:state", draw);
+  return view.end;
+}
+
+// "red" or "red/eth0"
+function nameOf(box) {
+  const namespace = box.closest("[data-namespace]").dataset.namespace;
+  return box.dataset.interface ? `${namespace}/${box.dataset.interface}` : namespace;
+}
+
+function boxOf(place, name) {
+  return [...place.querySelectorAll(BOXES)].find((box) => nameOf(box) === name);
+}
+
+function speak(box) {
+  const words = [...box.querySelectorAll("text")].map((line) =>
+    line.children.length ? [...line.children].map((part) => part.textContent).join(" ") : line.textContent);
+  const what = box.dataset.interface ? "interface" : "namespace";
+  box.setAttribute("role", "button");
+  box.setAttribute("aria-label", `${what} ${words.join(", ")}`);
+}
+
+// What has just changed is outlined for a moment.
+function markFresh(view, place, fresh) {
+  const marked = fresh.map(([namespace, name]) => boxOf(place, `${namespace}/${name}`) ?? boxOf(place, namespace));
+  for (const box of marked) box?.classList.add("labkit-fresh");
+  const timer = setTimeout(() => { for (const box of marked) box?.classList.remove("labkit-fresh"); }, 2500);
+  view.atEnd(() => clearTimeout(timer));
+}
+
+function topologyControls(view) {
+  const { model } = view;
+  const send = (question, on) => model.send({ ask: question, on });
+  const state = () => model.get("state");
+  const follow = button("Pause", "", () => send("follow", !state().following), { "data-control": "follow" });
+  const compare = button("Show what changed", "Show what is different from the mark: + added, - removed, ~ changed",
+    () => send("compare", !state().comparing), { "data-control": "compare", "aria-pressed": "false" });
+  const mark = button("Mark", "From now on, compare with the network as it is at this moment",
+    () => send("mark"), { "data-control": "mark" });
+  const close = button("Close", "Follow the network no more; the picture stays", () => send("close"), { "data-control": "close" });
+  const lamp = h("span", { class: "labkit-lamp" });
+  const bar = h("div", { class: "labkit-bar", role: "toolbar", "aria-label": "Topology view" },
+    lamp, follow, mark, compare, h("span", { class: "labkit-space" }), close);
+  const draw = ({ live, following, comparing, closed }) => {
+    bar.hidden = !live || closed === true;
+    follow.textContent = following ? "⏸ Pause" : "▶ Follow";
+    follow.title = following ? "Leave the picture as it is" : "Follow the network again";
+    lamp.textContent = following ? "● live" : "‖ paused";
+    lamp.classList.toggle("labkit-live", following === true);
+    pressed(compare, comparing === true);
+    if (closed) view.say("closed: the picture stays as it was");
+  };
+  return { bar, draw };
+}
+
+// The tables of one namespace, asked for when it opens and whenever the picture changes.
+function detailsPanel(view, find) {
+  const element = h("section", { class: "labkit-panel", hidden: true });
+  let opened = null; // "red" or "red/eth0"
+  let chosen = "links"; // the tab
+  let latest = 0;
+
+  const close = () => {
+    if (!opened) return;
+    const box = find(opened);
+    opened = null;
+    element.hidden = true;
+    box?.focus();
+  };
+  const fill = async () => {
+    const asked = ++latest;
+    const [namespace, name] = opened.split("/");
+    const answer = await ask(view.model, "details", { namespace });
+    if (asked !== latest || !opened) return;
+    const hadFocus = element.contains(document.activeElement);
+    const focused = document.activeElement?.dataset?.tab;
+    const head = h("header", { class: "labkit-panel-head" }, h("h3", {}, opened.replace("/", " ▸ ")),
+      button("Close", "Close these tables (Escape)", close, { class: "labkit-button labkit-panel-close" }));
+    if (answer.problem) element.replaceChildren(head, h("p", {}, answer.problem));
+    else element.replaceChildren(head, ...tabs(answer.tabs, name));
+    element.setAttribute("aria-label", `Namespace ${namespace}`);
+    element.hidden = false;
+    if (!hadFocus) return;
+    (element.querySelector(focused ? `[data-tab="${focused}"]` : "button") ?? head.lastChild).focus();
+  };
+  const tabs = (all, name) => {
+    const list = h("div", { class: "labkit-tabs", role: "tablist" });
+    const body = h("div", { class: "labkit-tab-body", role: "tabpanel", tabindex: "0" });
+    const choose = (tab, button) => {
+      chosen = tab.name;
+      for (const other of list.children) other.setAttribute("aria-selected", String(other === button));
+      body.setAttribute("aria-label", tab.name);
+      body.replaceChildren(h("code", { class: "labkit-command" }, `$ ${tab.command}`), table(tab.text, name));
+    };
+    for (const tab of all) {
+      const title = h("button", { type: "button", class: "labkit-tab", role: "tab", "data-tab": tab.name }, tab.name);
+      list.append(title);
+      if (tab.name === chosen) choose(tab, title);
+    }
+    if (!body.firstChild) choose(all[0], list.firstChild);
+    const at = [...list.children].findIndex((title) => title.getAttribute("aria-selected") === "true");
+    roving(list, ".labkit-tab", (title) => choose(all.find((tab) => tab.name === title.dataset.tab), title), at);
+    return [list, body];
+  };
+  const table = (text, name) => {
+    if (!text) return h("p", { class: "labkit-nothing" }, "nothing there");
+    const lines = text.split("\n").map((line) =>
+      h("span", { class: name && mentions(line, name) ? "labkit-mentioned" : "labkit-line" }, `${line}\n`));
+    return h("pre", {}, ...lines);
+  };
+  element.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { event.stopPropagation(); close(); }
+  });
+  view.root.addEventListener("keydown", (event) => { if (event.key === "Escape" && opened) { event.stopPropagation(); close(); } });
+  return {
+    element,
+    open: async (name) => {
+      opened = name;
+      await fill();
+      if (opened === name) element.querySelector('[role="tab"][aria-selected="true"], button')?.focus();
+    },
+    refresh: () => { if (opened) fill(); },
+  };
+}
+
+function mentions(line, name) {
+  return line.split(/[\s:,]+/).includes(name);
 }

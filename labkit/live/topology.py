@@ -1,0 +1,137 @@
+"""The topology view: boxes, interfaces, bridges and cables, followed while they change.
+
+The picture is labkit.see's. On a change the namespaces of the view are read again, drawn again, and pushed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from labkit.errors import NamespaceGone, NotFound
+from labkit.lab.topology import Topology
+from labkit.live import details, following, words
+from labkit.live.view import View
+from labkit.net import namespace as namespaces
+from labkit.see import show
+from labkit.state import Snapshot, difference, snapshot
+
+if TYPE_CHECKING:
+    from labkit.lab import Lab
+
+__all__ = ["TopologyView", "follow_view", "still_view"]
+
+_TRIES = 5
+_FAULTS = (NotFound, NamespaceGone)
+
+
+def still_view(drawable: Topology | Snapshot) -> View:
+    """Return the view of a Topology or a Snapshot: it follows nothing; a Snapshot's boxes open."""
+
+    def tell(question: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = str(question["namespace"])
+        if not isinstance(drawable, Snapshot):
+            return {"tabs": [], "problem": f"{name} is planned, and not built yet"}
+        return {"tabs": details.tabs(drawable[name])}
+
+    return View("topology", show.topology(drawable), {"details": tell}, live=False)
+
+
+def follow_view(lab: Lab | None = None) -> TopologyView:
+    """Return the view of what is there now, following it: of a lab, or of everything."""
+    return TopologyView(() if lab is None else ("host", *lab.namespaces))
+
+
+class TopologyView(View):
+    """The topology as the kernel has it, while a page shows it. `names`: of these namespaces, else of all."""
+
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        self.names = names
+        self._following = self._comparing = False
+        self._wanted = True  # what the learner chose: follow, not pause
+        self._now = self._marked = _read(names)
+        answers = {
+            "details": self._details,
+            "follow": self._follow,
+            "mark": self._mark,
+            "compare": self._compare,
+            "close": lambda _: self.close(),
+        }
+        super().__init__("topology", show.topology(self._now), answers, live=True, following=True, comparing=False)
+
+    def wake(self) -> None:
+        """Follow, unless the learner paused."""
+        if self._wanted and not self._following:
+            self._following = True
+            following.follow(self)
+            self._look()
+
+    def sleep(self) -> None:
+        """Follow no more."""
+        if self._following:
+            self._following = False
+            following.leave(self)
+
+    def network_changed(self, changed: frozenset[str]) -> None:
+        """Draw again, if it is about a namespace of this view."""
+        if self._following and (not self.names or changed & set(self.names)):
+            self._look()
+
+    def _look(self) -> None:
+        with self._lock:
+            before, self._now = self._now, _read(self.names)
+            changes = difference(before, self._now)
+            if changes:
+                self._draw(said=words.sentence(changes), fresh=[[change.namespace, change.key] for change in changes])
+
+    def _draw(self, **more: Any) -> None:
+        if self._comparing:
+            shown = show.difference(difference(self._marked, self._now))
+            shown = shown if shown.text != "no difference" else show.topology(self._now)
+        else:
+            shown = show.topology(self._now)
+        state = {"live": True, "following": self._wanted, "comparing": self._comparing, "said": "", "fresh": []}
+        if self._closing:
+            state["closed"] = True
+        self.state = {**state, "svg": shown.svg, "text": shown.text, **more}
+
+    def _details(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = str(question["namespace"])
+        try:
+            return {"tabs": details.tabs_now(name)}
+        except _FAULTS as error:
+            return {"tabs": [], "problem": str(error)}
+
+    def _follow(self, question: Mapping[str, Any]) -> None:
+        self._wanted = bool(question["on"])
+        if self._wanted:
+            self.wake()
+        else:
+            self.sleep()
+        with self._lock:
+            self._draw(said="following again" if self._wanted else "paused: the picture stays as it is")
+
+    def _mark(self, _question: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._marked = self._now
+            self._draw(said="marked: changes are compared with what is there now")
+
+    def _compare(self, question: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._comparing = bool(question["on"])
+            changes = len(difference(self._marked, self._now))
+            told = f"{changes or 'no'} change{'' if changes == 1 else 's'} since the mark"
+            self._draw(said=told if self._comparing else "as it is now")
+
+
+def _read(names: tuple[str, ...]) -> Snapshot:
+    """Return what is there of `names`, or of everything; namespaces that are gone are left out."""
+    for _ in range(_TRIES):
+        if not names:
+            return snapshot()
+        there = {"host", *namespaces.names()}
+        try:
+            return snapshot(*(name for name in names if name in there))
+        except _FAULTS:  # one died after it was listed
+            continue
+    return snapshot().only()
