@@ -29,8 +29,9 @@ PAGE = {
 NBGRADER = [
     f"nbgrader.server_extensions.{n}" for n in ("formgrader", "validate_assignment", "assignment_list", "course_list")
 ]
+EXTENSIONS = {**dict.fromkeys(NBGRADER, False), "labkit.saved": True}
 SETTINGS: dict[str, dict[str, object]] = {
-    "config/jupyter_server_config.json": {"ServerApp": {"jpserver_extensions": dict.fromkeys(NBGRADER, False)}},
+    "config/jupyter_server_config.json": {"ServerApp": {"jpserver_extensions": EXTENSIONS}},
     "settings/overrides.json": {
         "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
     },

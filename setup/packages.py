@@ -38,6 +38,7 @@ TESTS = (
     Package("gcc", ("gcc",), "the C reference of the benchmarks"),
     Package("libc6-dev", ("/usr/include/stdio.h",), "the C reference of the benchmarks"),
     Package("chromium", ("chromium|chromium-browser|google-chrome",), "the browser tests"),
+    Package("nodejs", ("node",), "the tests of the views' JavaScript"),
     Package("fonts-dejavu-core", ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",), "readable screenshots"),
 )
 ALL = (Package("debootstrap", ("debootstrap",), "the set-up in a fresh Debian"),)

@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 from labkit.author.build import written
 from labkit.grading.files import write_text
 from labkit.grading.submission import CELL_TIMEOUT, Specs
+from labkit.saved import stripped
 
 __all__ = ["executed", "run"]
 
@@ -46,6 +47,6 @@ def executed(notebook: Any, folder: str) -> Any:
     for cell in result.cells:
         for key in VOLATILE:
             cell.metadata.pop(key, None)
-    result.metadata.pop("widgets", None)
+    stripped(result)
     result.metadata["language_info"] = {"name": "python"}
     return result

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit.errors import LabkitError
+from labkit.state.conntrack import conntrack
+from labkit.state.firewall import ruleset
 from labkit.state.records import Route
 from labkit.state.snapshot import NamespaceState
 from labkit.state.tables import link_facts
@@ -15,19 +17,13 @@ __all__ = ["tabs", "tabs_now"]
 Tab = dict[str, str]
 
 
-def tabs_now(namespace: str) -> list[Tab]:
-    """Return every tab of a namespace, as the kernel has it at this moment. Raises NotFound, NamespaceGone."""
-    from labkit.state import snapshot
-    from labkit.state.conntrack import conntrack
-    from labkit.state.firewall import ruleset
-
-    state = snapshot(namespace)[namespace]
-    return [
-        *tabs(state)[:-1],
-        _tab("firewall", _run(namespace, "nft list ruleset"), _asked(lambda: ruleset(namespace))),
-        _tab("conntrack", _run(namespace, "conntrack -L"), _asked(lambda: _lines(conntrack(namespace)))),
-        tabs(state)[-1],
-    ]
+def tabs_now(state: NamespaceState) -> list[Tab]:
+    """Return every tab of a namespace: what `state` tells, and its firewall rules and connections at this moment."""
+    name = state.name
+    *told, sysctls = tabs(state)
+    firewall = _tab("firewall", _run(name, "nft list ruleset"), _asked(lambda: ruleset(name)))
+    connections = _tab("conntrack", _run(name, "conntrack -L"), _asked(lambda: _lines(conntrack(name))))
+    return [*told, firewall, connections, sysctls]
 
 
 def tabs(state: NamespaceState) -> list[Tab]:

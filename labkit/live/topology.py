@@ -32,6 +32,8 @@ def still_view(drawable: Topology | Snapshot) -> View:
         name = str(question["namespace"])
         if not isinstance(drawable, Snapshot):
             return {"tabs": [], "problem": f"{name} is planned, and not built yet"}
+        if name not in drawable:
+            return {"tabs": [], "problem": _no_namespace(name)}
         return {"tabs": details.tabs(drawable[name])}
 
     return View("topology", show.topology(drawable), {"details": tell}, live=False)
@@ -64,7 +66,7 @@ class TopologyView(View):
         if self._wanted and not self._following:
             self._following = True
             following.follow(self)
-            self._look()
+            self._look()  # at what changed meanwhile
 
     def sleep(self) -> None:
         """Follow no more."""
@@ -77,12 +79,14 @@ class TopologyView(View):
         if self._following and (not self.names or changed & set(self.names)):
             self._look()
 
-    def _look(self) -> None:
+    def _look(self, said: str = "") -> None:
         with self._lock:
             before, self._now = self._now, _read(self.names)
-            changes = difference(before, self._now)
-            if changes:
-                self._draw(said=words.sentence(changes), fresh=[[change.namespace, change.key] for change in changes])
+            if changes := difference(before, self._now):
+                told = " ".join(filter(None, [said, words.sentence(changes)]))
+                self._draw(said=told, fresh=[[change.namespace, change.key] for change in changes])
+            elif said:
+                self._draw(said=said)
 
     def _draw(self, **more: Any) -> None:
         if self._comparing:
@@ -97,19 +101,19 @@ class TopologyView(View):
 
     def _details(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         name = str(question["namespace"])
-        try:
-            return {"tabs": details.tabs_now(name)}
-        except _FAULTS as error:
-            return {"tabs": [], "problem": str(error)}
+        now = _read(self.names)
+        return {"tabs": details.tabs_now(now[name])} if name in now else {"tabs": [], "problem": _no_namespace(name)}
 
     def _follow(self, question: Mapping[str, Any]) -> None:
         self._wanted = bool(question["on"])
         if self._wanted:
-            self.wake()
+            self._following = True
+            following.follow(self)
+            self._look("following again.")
         else:
             self.sleep()
-        with self._lock:
-            self._draw(said="following again" if self._wanted else "paused: the picture stays as it is")
+            with self._lock:
+                self._draw(said="paused: the picture stays as it is")
 
     def _mark(self, _question: Mapping[str, Any]) -> None:
         with self._lock:
@@ -122,6 +126,12 @@ class TopologyView(View):
             changes = len(difference(self._marked, self._now))
             told = f"{changes or 'no'} change{'' if changes == 1 else 's'} since the mark"
             self._draw(said=told if self._comparing else "as it is now")
+
+
+def _no_namespace(name: str) -> str:
+    if " more like " in name:
+        return f"{name}: these differ in names and addresses only; open that one"
+    return f"{name} is gone"
 
 
 def _read(names: tuple[str, ...]) -> Snapshot:

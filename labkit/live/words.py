@@ -16,11 +16,19 @@ _STATE = re.compile(r"(?:up|down|no carrier) → (up|down|no carrier)")
 def sentence(difference: Difference) -> str:
     """Return what changed, the first few things in full: "red: eth0 went down; host: veth-red lost its carrier"."""
     changes = [change for change in difference if "proto kernel" not in change.text]  # those follow from the rest
+    changes.sort(key=_rank)
     told = [_told(change) for change in changes[:_TOLD]]
     if len(changes) > _TOLD:
         more = len(changes) - _TOLD
         told.append(f"and {more} more change{'' if more == 1 else 's'}")
     return "; ".join(told)
+
+
+def _rank(change: Change) -> int:
+    """Causes before what follows from them: a link goes down, its peer loses its carrier, routes and entries go."""
+    if change.what in ("namespace", "link"):
+        return int("→ no carrier" in change.text)
+    return 3 if change.what in ("neighbour", "fdb") else 2
 
 
 def _told(change: Change) -> str:

@@ -26,6 +26,8 @@ MAY["grading"].add("course")  # where the learner's copy, and so their progress,
 MAY["needs"] = {"errors", "net", "machine"}
 MAY["course"] = {"errors"}
 MAY["server"] = {"errors", "course"}
+MAY["saved"] = set()
+MAY["author"].add("saved")
 for _above in ("grading", "author"):
     MAY[_above].add("course")
 MAY["cli"] = MAY["completion"] = MAY["pytest_plugin"] = {

@@ -71,7 +71,7 @@ function topologyControls(view) {
     lamp, follow, mark, compare, h("span", { class: "labkit-space" }), close);
   const draw = ({ live, following, comparing, closed }) => {
     bar.hidden = !live || closed === true;
-    follow.textContent = following ? "⏸ Pause" : "▶ Follow";
+    follow.textContent = following ? "Pause" : "Follow";
     follow.title = following ? "Leave the picture as it is" : "Follow the network again";
     lamp.textContent = following ? "● live" : "‖ paused";
     lamp.classList.toggle("labkit-live", following === true);
@@ -103,7 +103,7 @@ function detailsPanel(view, find) {
     const hadFocus = element.contains(document.activeElement);
     const focused = document.activeElement?.dataset?.tab;
     const head = h("header", { class: "labkit-panel-head" }, h("h3", {}, opened.replace("/", " ▸ ")),
-      button("Close", "Close these tables (Escape)", close, { class: "labkit-button labkit-panel-close" }));
+      button("Hide", "Hide these tables (Escape)", close, { class: "labkit-button labkit-panel-close" }));
     if (answer.problem) element.replaceChildren(head, h("p", {}, answer.problem));
     else element.replaceChildren(head, ...tabs(answer.tabs, name));
     element.setAttribute("aria-label", `Namespace ${namespace}`);
@@ -145,7 +145,7 @@ function detailsPanel(view, find) {
     open: async (name) => {
       opened = name;
       await fill();
-      if (opened === name) element.querySelector('[role="tab"][aria-selected="true"], button')?.focus();
+      if (opened === name) (element.querySelector('[aria-selected="true"]') ?? element.querySelector("button"))?.focus();
     },
     refresh: () => { if (opened) fill(); },
   };
