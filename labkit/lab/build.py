@@ -110,6 +110,15 @@ class Lab:
 
         return packets.ping(namespace, to if _is_address(to) else self.ip(to), **options)
 
+    def trace(self, packet: Any, from_: str = "host", **options: Any) -> Any:
+        """Follow one packet through every interface, and return its Trace: where it went, and what decided it.
+
+        packet: a container, bridge or IP address to ping, or with tcp=, udp=, http=, dns= to call; or a scapy packet."""
+        from labkit import tracing
+
+        to = packet if not isinstance(packet, str) or _is_address(packet) else self.ip(packet)
+        return tracing.trace(to, from_, **options)
+
     def capture(self, *where: str, **options: Any) -> Any:
         """Capture on namespaces or interfaces ("red", "red/eth0", "host/br0"), on all of the lab when none is named."""
         from labkit import packets
