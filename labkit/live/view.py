@@ -38,9 +38,10 @@ def styles() -> str:
 
 
 def module() -> str:
-    """Return the ES module: its parts, one after another. No part imports anything."""
+    """Return the ES module: its parts, one after another, without comments. No part imports anything."""
     folder = resources.files("labkit.live") / "js"
-    return "\n".join((folder / f"{part}.js").read_text("utf-8") for part in _PARTS)
+    lines = (line for part in _PARTS for line in (folder / f"{part}.js").read_text("utf-8").splitlines())
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("//"))
 
 
 _unseen: OrderedDict[int, View] = OrderedDict()  # known to the browser, shown by no page, oldest first

@@ -18,6 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import MethodType
 from typing import Self
 
 from labkit.errors import LabkitError, NotFound
@@ -248,7 +249,7 @@ class _Ears:
 def _weak(call: Call | None) -> Callable[[], Call | None] | None:
     if call is None:
         return None
-    return weakref.WeakMethod(call) if hasattr(call, "__self__") else lambda: call
+    return weakref.WeakMethod(call) if isinstance(call, MethodType) else lambda: call
 
 
 def _inode(name: str) -> int:

@@ -83,7 +83,7 @@ function topologyControls(view) {
 
 // The tables of one namespace, asked for when it opens and whenever the picture changes.
 function detailsPanel(view, find) {
-  const element = h("section", { class: "labkit-panel", hidden: true });
+  const element = h("section", { class: "labkit-details", hidden: true });
   let opened = null; // "red" or "red/eth0"
   let chosen = "links"; // the tab
   let latest = 0;
@@ -102,8 +102,8 @@ function detailsPanel(view, find) {
     if (asked !== latest || !opened) return;
     const hadFocus = element.contains(document.activeElement);
     const focused = document.activeElement?.dataset?.tab;
-    const head = h("header", { class: "labkit-panel-head" }, h("h3", {}, opened.replace("/", " ▸ ")),
-      button("Hide", "Hide these tables (Escape)", close, { class: "labkit-button labkit-panel-close" }));
+    const head = h("header", { class: "labkit-details-head" }, h("h3", {}, opened.replace("/", " ▸ ")),
+      button("Hide", "Hide these tables (Escape)", close, { class: "labkit-button labkit-details-close" }));
     if (answer.problem) element.replaceChildren(head, h("p", {}, answer.problem));
     else element.replaceChildren(head, ...tabs(answer.tabs, name));
     element.setAttribute("aria-label", `Namespace ${namespace}`);
@@ -112,8 +112,8 @@ function detailsPanel(view, find) {
     (element.querySelector(focused ? `[data-tab="${focused}"]` : "button") ?? head.lastChild).focus();
   };
   const tabs = (all, name) => {
-    const list = h("div", { class: "labkit-tabs", role: "tablist" });
-    const body = h("div", { class: "labkit-tab-body", role: "tabpanel", tabindex: "0" });
+    const list = h("div", { class: "labkit-details-tabs", role: "tablist" });
+    const body = h("div", { class: "labkit-details-body", role: "tabpanel", tabindex: "0" });
     const choose = (tab, button) => {
       chosen = tab.name;
       for (const other of list.children) other.setAttribute("aria-selected", String(other === button));
@@ -121,13 +121,13 @@ function detailsPanel(view, find) {
       body.replaceChildren(h("code", { class: "labkit-command" }, `$ ${tab.command}`), table(tab.text, name));
     };
     for (const tab of all) {
-      const title = h("button", { type: "button", class: "labkit-tab", role: "tab", "data-tab": tab.name }, tab.name);
+      const title = h("button", { type: "button", class: "labkit-details-tab", role: "tab", "data-tab": tab.name }, tab.name);
       list.append(title);
       if (tab.name === chosen) choose(tab, title);
     }
     if (!body.firstChild) choose(all[0], list.firstChild);
     const at = [...list.children].findIndex((title) => title.getAttribute("aria-selected") === "true");
-    roving(list, ".labkit-tab", (title) => choose(all.find((tab) => tab.name === title.dataset.tab), title), at);
+    roving(list, ".labkit-details-tab", (title) => choose(all.find((tab) => tab.name === title.dataset.tab), title), at);
     return [list, body];
   };
   const table = (text, name) => {
