@@ -33,10 +33,8 @@ def test_of_a_view_the_picture_and_the_text_stay(kind: str) -> None:
 
 
 def test_widget_state_goes_from_the_metadata() -> None:
-    saved = stripped(
-        notebook(view(), widgets={"application/vnd.jupyter.widget-state+json": {}}, kernelspec={"name": "k"})
-    )
-    assert saved.metadata == {"kernelspec": {"name": "k"}}
+    saved = stripped(notebook(view(), widgets={"application/vnd.jupyter.widget-state+json": {}}, labkit={"needs": []}))
+    assert saved.metadata == {"labkit": {"needs": []}}
 
 
 def test_a_widget_that_has_no_other_form_stays_with_its_state() -> None:
