@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labkit.see.picture import ORDINARY_LO, Box, Bridge, Cable, End, Note, Picture, Plug
+from labkit.see.nest import settled
+from labkit.see.picture import ORDINARY_LO, Box, Bridge, Cable, End, Note, Picture, Plug, Tunnel
 
 __all__ = ["compared"]
 
@@ -13,10 +14,10 @@ LEGEND = "+ added,  - removed,  ~ changed"
 
 def compared(before: Picture, after: Picture, notes: dict[str, list[Note]] | None = None) -> Picture:
     """Return the picture of `after` with what is different from `before` marked; `notes` are a box's further
-    lines: what changed in its routes, when not given."""
+    lines: what changed in its routes and facts, when not given. Who is drawn in whom is as in `after`."""
     old = {box.name: box for box in before.boxes}
     new = {box.name: box for box in after.boxes}
-    told = notes if notes is not None else {name: _routes(old[name], new[name]) for name in new if name in old}
+    told = notes if notes is not None else {name: _box_notes(old[name], new[name]) for name in new if name in old}
     boxes = [
         replace(_box(old[name], new[name]), notes=tuple(told.get(name, ())))
         if name in old and name in new
@@ -25,7 +26,8 @@ def compared(before: Picture, after: Picture, notes: dict[str, list[Note]] | Non
         else _whole(old[name], "-", [])
         for name in [*(box.name for box in before.boxes), *(name for name in new if name not in old)]
     ]
-    return Picture(tuple(boxes), _cables(before, after), f"what changed in {after.title}", LEGEND)
+    title = f"what changed in {after.title}"
+    return settled(Picture(tuple(boxes), _cables(before, after), title, LEGEND, _tunnels(before, after)))
 
 
 def _whole(box: Box, sign: str, notes: list[Note]) -> Box:
@@ -68,9 +70,11 @@ def _ordinary(lo: Plug) -> Plug:
     return replace(lo, state="up", addresses=tuple(address for address in lo.addresses if address in ORDINARY_LO))
 
 
-def _routes(was: Box, now: Box) -> list[Note]:
-    gone = [("-", f"route {route}") for route in was.routes if route not in now.routes]
-    return gone + [("+", f"route {route}") for route in now.routes if route not in was.routes]
+def _box_notes(was: Box, now: Box) -> list[Note]:
+    notes = [("-", f"route {route}") for route in was.routes if route not in now.routes]
+    notes += [("+", f"route {route}") for route in now.routes if route not in was.routes]
+    notes += [("-", fact) for fact in was.facts if fact not in now.facts]
+    return notes + [("+", fact) for fact in now.facts if fact not in was.facts]
 
 
 def _plug(was: Plug, now: Plug, bridges: tuple[str | None, str | None]) -> Plug:
@@ -100,3 +104,17 @@ def _cables(before: Picture, after: Picture) -> tuple[Cable, ...]:
     marked = [cable if ends in old else replace(cable, sign="+") for ends, cable in new.items()]
     gone = [cable for ends, cable in old.items() if ends not in new and not (ends & taken)]
     return (*marked, *(replace(cable, sign="-") for cable in gone))
+
+
+def _tunnels(before: Picture, after: Picture) -> tuple[Tunnel, ...]:
+    """Tunnels of the same ends and label are the same one; it changed when it lost, or gained, a direction."""
+
+    def key(tunnel: Tunnel) -> tuple[frozenset[End], str]:
+        return frozenset(tunnel.ends), tunnel.label
+
+    old, new = {key(one): one for one in before.tunnels}, {key(one): one for one in after.tunnels}
+    marked = [
+        replace(one, sign="+" if what not in old else "~" if one.one_way != old[what].one_way else "")
+        for what, one in new.items()
+    ]
+    return (*marked, *(replace(one, sign="-") for what, one in old.items() if what not in new))

@@ -7,6 +7,7 @@ from labkit.lab.topology import Bridge as PlannedBridge
 from labkit.lab.topology import Cable as PlannedCable
 from labkit.lab.topology import Container, Interface, Topology
 from labkit.net import names
+from labkit.see.nest import nested
 from labkit.see.picture import Box, Bridge, Cable, End, Picture, Plug
 
 __all__ = ["picture_of_topology"]
@@ -20,7 +21,8 @@ def picture_of_topology(topology: Topology) -> Picture:
     ]
     boxes = [_box(topology, name, container) for name, container in _namespaces(topology)]
     things = [_count(len(topology.bridges), "bridge"), _count(len(topology.containers), "container")]
-    return Picture(tuple(boxes), tuple(cables), title=f"planned: {', '.join(things)}", caption="planned, not built yet")
+    title = f"planned: {', '.join(things)}"
+    return nested(Picture(tuple(boxes), tuple(cables), title=title, caption="planned, not built yet"))
 
 
 def _namespaces(topology: Topology) -> list[tuple[str, Container | None]]:
@@ -65,8 +67,13 @@ def _routes(topology: Topology, container: Container | None) -> tuple[str, ...]:
 
 
 def _facts(container: Container | None) -> tuple[str, ...]:
-    forwards = container is not None and str(container.sysctls.get("net.ipv4.ip_forward", "0")) == "1"
-    return ("forwards IPv4",) if forwards else ()
+    sysctls = container.sysctls if container else {}
+    settings = {
+        "IPv4": ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"),
+        "IPv6": ("net.ipv6.conf.all.forwarding",),
+    }
+    on = [family for family, keys in settings.items() if any(str(sysctls.get(key, "0")) == "1" for key in keys)]
+    return (f"forwards {' and '.join(on)}",) if on else ()
 
 
 def _some(address: str | None) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 Cables then run from left to right between neighbouring columns. A bridge stretches so that each of its ports sits
 beside the interface that it leads to, and most cables are straight. A host with many containers has them on both
-sides. The same picture always gets the same places.
+sides. Pods stand inside their node, one above the other, at the right of what leads to them. Tunnels run in lanes
+between the columns. The same picture always gets the same places.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from labkit.see.lanes import Trunk, branch, buses, lanes_in, trunks_of
 from labkit.see.measure import (
     CHARACTER,
     LINE,
@@ -23,10 +25,13 @@ from labkit.see.measure import (
 )
 from labkit.see.picture import Box, Bridge, Cable, End, Picture, Plug
 
-__all__ = ["PAD", "TITLE", "Layout", "PlacedBox", "PlacedBridge", "Row", "layout_of"]
+__all__ = ["CHANNEL", "PAD", "TITLE", "Layout", "PlacedBox", "PlacedBridge", "Row", "layout_of"]
 
 TITLE, PAD, GAP, ROW_GAP = 28.0, 14.0, 16.0, 9.0
-MARGIN, CHANNEL = 20.0, 84.0
+MARGIN, CHANNEL, INNER = 20.0, 84.0, 56.0
+SHEETS = 8.0  # by which a box that stands for many sticks out
+CHAIN_FROM = 4  # boxes in a row
+_BELOW = 2  # the rank of what leads out below the pods
 BOTH_SIDES_FROM = 9  # containers on one host, from which they stand on both sides of it
 
 
@@ -40,6 +45,7 @@ class Row:
     y: float = 0.0
     height: float = 0.0
     x: float = 0.0  # where the cable begins
+    inner: bool = False  # the cable leads to a box inside this one
 
 
 @dataclass
@@ -69,6 +75,7 @@ class PlacedBox:
     y: float = 0.0
     width: float = 0.0
     height: float = 0.0
+    inside: float = 0.0  # the width at its right that is its pods'
 
     def every_row(self) -> list[Row]:
         """Return the rows of its own interfaces and of its bridges' ports."""
@@ -77,13 +84,15 @@ class PlacedBox:
 
 @dataclass
 class Layout:
-    """A picture with every place known."""
+    """A picture with every place known. Boxes inside a box come right after it."""
 
     picture: Picture
     boxes: list[PlacedBox]
     cables: list[tuple[Cable, Row, Row]]
     width: float
     height: float
+    trunks: list[Trunk] = field(default_factory=list)
+    loops: list[float] = field(default_factory=list)  # of each cable, how far beside its two ends it reaches
 
 
 def layout_of(picture: Picture) -> Layout:
@@ -94,47 +103,96 @@ def layout_of(picture: Picture) -> Layout:
 class _Placing:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
-        self.box = {box.name: box for box in picture.boxes}
-        self.far: dict[End, End] = {}
-        self.near: dict[str, list[str]] = {box.name: [] for box in picture.boxes}
+        self.boxes = picture.parents_first()
+        self.box = {box.name: box for box in self.boxes}
+        self.pods: defaultdict[str, list[str]] = defaultdict(list)
+        for box in self.boxes:
+            if box.parent:
+                self.pods[box.parent].append(box.name)
+        self.far: dict[End, End] = {}  # of several that sit on one link, the first
+        self.more: defaultdict[End, list[End]] = defaultdict(list)  # the others
+        self.near: dict[str, list[str]] = {box.name: [] for box in self.boxes if not box.parent}
         for cable in picture.cables:
             for here, there in (cable.ends, cable.ends[::-1]):
-                self.far[here] = there
-                if there[0] != here[0] and there[0] not in self.near[here[0]]:
-                    self.near[here[0]].append(there[0])
+                self._join(here, there)
+        self.trunks = trunks_of(picture)
+        for trunk in self.trunks:
+            self._keep_together(trunk)
+        self.order = {box.name: index for index, box in enumerate(self.boxes)}
         self.column: dict[str, int] = {}
         self.placed: dict[str, PlacedBox] = {}
-        self.free: defaultdict[int, float] = defaultdict(float)
+        self.rows: dict[End, Row] = {}
+        self.free: defaultdict[int | str, float] = defaultdict(float)  # by column, or by node for its pods
+
+    def _join(self, here: End, there: End) -> None:
+        if here in self.far:
+            self.more[here].append(there)
+        self.far.setdefault(here, there)
+        mine, other = self._outermost(here[0]), self._outermost(there[0])
+        if mine != other and other not in self.near[mine]:
+            self.near[mine].append(other)
+
+    def _keep_together(self, trunk: Trunk) -> None:
+        """A box with tunnels only stands where those with cables stand, not with the lonely ones."""
+        boxes = list(dict.fromkeys(self._outermost(name) for name, _ in trunk.ends))
+        for name in boxes:
+            if not self.near[name]:
+                others = [other for other in boxes if other != name]
+                self.near[name] = others[:1]
+                self.near[others[0]].append(name)
+
+    def _outermost(self, name: str) -> str:
+        return self.box[name].parent or name
 
     def run(self) -> Layout:
-        lonely = [box for box in self.picture.boxes if not self.near[box.name]]
-        for box in self.picture.boxes:
-            if self.near[box.name] and box.name not in self.column:
-                self._columns_from(self._root_of(box.name))
-                top = max(self.free.values(), default=MARGIN + self._caption())
-                self.free.clear()
-                self.free.default_factory = lambda top=top: top
-                root = next(name for name in self.column if self.column[name] == 0 and name not in self.placed)
-                self._place(root, top)
+        top_level = [box for box in self.boxes if not box.parent]
+        lonely = [box for box in top_level if not self.near[box.name]]
+        for root in self._roots(top_level):
+            self._start_below(max(self.free.values(), default=MARGIN + self._caption()))
+            self._place(root, self.top)
+            for name in self._component(root):
+                if name not in self.placed:  # no cable that leads further leads to it
+                    self._place(name, self.free[self.column[name]])
         width = self._across()
         bottom = self._place_lonely(lonely, width)
-        cables = [
-            (cable, self._row(cable.ends[0]), self._row(cable.ends[1])) for cable in self.picture.cables
-        ]  # fmt: skip
-        boxes = [self.placed[box.name] for box in self.picture.boxes]
-        right = max((box.x + box.width for box in boxes), default=200.0) + self._loops(cables)
-        return Layout(self.picture, boxes, cables, right + MARGIN, bottom + MARGIN)
+        cables = [(cable, self.rows[cable.ends[0]], self.rows[cable.ends[1]]) for cable in self.picture.cables]
+        boxes = [self.placed[box.name] for box in self.boxes]
+        loops = _loops(cables)
+        right = max((box.x + box.width for box in boxes), default=200.0) + self._beside(cables, loops)
+        right = max(right, *(self._right_of(trunk) for trunk in self.trunks), 0.0)
+        return Layout(self.picture, boxes, cables, right + MARGIN, bottom + MARGIN, self.trunks, loops)
+
+    def _start_below(self, top: float) -> None:
+        self.top = top
+        self.free.clear()
+        self.free.default_factory = lambda: top
 
     def _caption(self) -> float:
         return 26.0 if self.picture.caption else 0.0
 
+    def _right_of(self, trunk: Trunk) -> float:
+        return max(lane.x + 8 + CHARACTER * len(lane.label) for lane in trunk.lanes)
+
     # which column
 
+    def _roots(self, boxes: list[Box]) -> list[str]:
+        """Give every box with a cable its column, and return where each of the separate networks begins."""
+        roots = []
+        for box in boxes:
+            if self.near[box.name] and box.name not in self.column:
+                roots.append(self._root_of(box.name))
+                self._columns_from(roots[-1])
+        return roots
+
     def _root_of(self, name: str) -> str:
+        """The host; else an end of a chain of four or more; else the box with the most neighbours."""
         members = self._component(name)
         if "host" in members:
             return "host"
-        return max(members, key=lambda member: (len(self.near[member]), -list(self.box).index(member)))
+        ends = [member for member in members if len(self.near[member]) == 1]
+        if len(members) >= CHAIN_FROM and len(ends) == 2 and all(len(self.near[one]) <= 2 for one in members):
+            return min(ends, key=self.order.__getitem__)
+        return max(members, key=lambda member: (len(self.near[member]), -self.order[member]))
 
     def _component(self, name: str) -> list[str]:
         members = [name]
@@ -150,8 +208,9 @@ class _Placing:
                 if near not in self.column:
                     self.column[near] = self.column[name] + 1
                     queue.append(near)
-        leaves = [name for name in queue[1:] if self.near[name] == [root]]
-        if len(leaves) >= BOTH_SIDES_FROM and len(leaves) == len(queue) - 1:
+        leaves = [name for name in queue[1:] if self.near[name] == [root] and not self.pods[name]]
+        many = len(leaves) >= BOTH_SIDES_FROM and len(leaves) == len(queue) - 1
+        if many and not self.trunks and not self.more:
             half = (len(leaves) + 1) // 2
             for name in leaves[:half]:
                 self.column[name] = -1
@@ -159,10 +218,10 @@ class _Placing:
     def _children_in_order(self, name: str) -> list[str]:
         box, order = self.box[name], list[str]()
         for plug in [*self._ports(box), *box.plugs]:
-            other = self.far.get((name, plug.name), (name, ""))[0]
-            if other not in order and other != name:
+            other = self._outermost(self.far.get((name, plug.name), (name, ""))[0])
+            if other not in order and other in self.near:
                 order.append(other)
-        return order
+        return [other for other in (*order, *self.near[name]) if other != name]
 
     def _ports(self, box: Box) -> list[Plug]:
         return [port for bridge in box.bridges for port in self._ports_in_order(box, bridge)]
@@ -176,24 +235,41 @@ class _Placing:
             if other := self.far.get((box.name, port)):
                 reach[other[0]].append(index)
 
-        def pull(port: Plug) -> int:
+        def pull(port: Plug) -> tuple[bool, int]:
             other = self.far.get((box.name, port.name), ("", ""))[0]
-            return sum((index > mine) - (index < mine) for index in reach.get(other, ()))
+            inwards = bool(self.pods[box.name]) and other in self.pods[box.name]
+            return not inwards, sum((index > mine) - (index < mine) for index in reach.get(other, ()))
 
         return sorted(bridge.ports, key=pull)
 
     def _side(self, end: End) -> str:
         other = self.far.get(end)
         if other is None:
-            return ""
-        return "left" if self.column[other[0]] < self.column[end[0]] else "right"
+            return self._tunnel_side(end)
+        if self._is_inner(other, end):
+            return "left"
+        mine, its = self._column(end[0]), self._column(other[0])
+        return "left" if its < mine else "right"
+
+    def _tunnel_side(self, end: End) -> str:
+        ends = [other for trunk in self.trunks if end in trunk.ends for other in trunk.ends if other != end]
+        columns = [self._column(name) for name, _ in ends]
+        return "" if not ends else "left" if max(columns) < self._column(end[0]) else "right"
+
+    def _is_inner(self, end: End, other: End | None) -> bool:
+        """Whether what leads from `end` to `other` leads into a box inside this one."""
+        return other is not None and self.box[other[0]].parent == end[0]
+
+    def _column(self, name: str) -> int:
+        return self.column[self._outermost(name)]
 
     # how far down
 
     def _place(self, name: str, top: float) -> PlacedBox:
         box = self.box[name]
-        placed = self.placed[name] = PlacedBox(box, self.column[name], y=top)
+        placed = self.placed[name] = PlacedBox(box, self._column(name), y=top)
         y = top + _title_height(box)
+        self.free[name] = y - 3
         sides = {plug.name: self._side((name, plug.name)) for plug in box.every_plug()}
         first = [plug for plug in box.plugs if sides[plug.name] == "left"]
         rest = [plug for plug in box.plugs if sides[plug.name] != "left"]
@@ -201,26 +277,56 @@ class _Placing:
             y = self._place_row(placed, placed.rows, plug, sides[plug.name], y)
         for bridge in box.bridges:
             y = self._place_bridge(placed, bridge, sides, y) + ROW_GAP
-        for plug in sorted(rest, key=lambda plug: sides[plug.name] == ""):
+        ranked = sorted(rest, key=lambda plug: self._rank(name, plug, sides))
+        below = [plug for plug in ranked if self._rank(name, plug, sides) == _BELOW]
+        for plug in ranked[: len(ranked) - len(below)]:
             y = self._place_row(placed, placed.rows, plug, sides[plug.name], y)
         placed.footer = footer_lines(box)
-        placed.height = y + len(placed.footer) * LINE + (2 if placed.footer else -ROW_GAP + PAD / 2) + PAD / 2 - top
-        self.free[placed.column] = top + placed.height + GAP
+        bottom = y + len(placed.footer) * LINE + (2 if placed.footer else -ROW_GAP + PAD / 2) + PAD / 2
+        for plug in below:
+            y = self._place_row(placed, placed.rows, plug, sides[plug.name], y)
+            bottom = max(bottom, y - ROW_GAP + PAD)
+        for pod in self.pods[name]:
+            if pod not in self.placed:
+                self._place(pod, self.free[name])
+            bottom = max(bottom, self.free[name] - GAP + PAD)
+        placed.height = bottom - top
+        self.free[box.parent or placed.column] = bottom + GAP + (SHEETS if box.more and box.parent else 0)
         return placed
+
+    def _rank(self, name: str, plug: Plug, sides: dict[str, str]) -> int:
+        """Interfaces with a cable first; but where there are pods, what leads out passes below them, at the right of
+        the footer."""
+        end = (name, plug.name)
+        if self.pods[name]:
+            return 0 if self._is_inner(end, self.far.get(end)) else 1 if not sides[plug.name] else _BELOW
+        return int(sides[plug.name] == "")
 
     def _place_row(self, placed: PlacedBox, rows: list[Row], plug: Plug, side: str, y: float) -> float:
         row = Row(plug, side, row_lines(plug), height=row_height(plug))
-        row.y = y + LINE / 2
-        end = (placed.box.name, plug.name)
+        name, end = placed.box.name, (placed.box.name, plug.name)
         other = self.far.get(end)
-        if other and other[0] not in self.placed and abs(self.column[other[0]]) > abs(placed.column):
-            depth = self._depth_of(other)
-            child = self._place(other[0], max(self.free[self.column[other[0]]], row.y - depth))
-            row.y = max(row.y, child.y + depth)
-        elif other and other[0] in self.placed and side:
-            row.y = max(row.y, min(self._row(other).y, row.y + 400) if self._has_row(other) else row.y)
+        row.inner = self._is_inner(end, other)
+        passes = side == "right" and not row.inner and bool(self.pods[name])
+        row.y = (max(y, self.free[name] - GAP + ROW_GAP) if passes else y) + LINE / 2
+        for there in (other, *self.more.get(end, ())) if other else ():
+            if there[0] not in self.placed and self._is_further(there, placed, row):
+                depth = self._depth_of(there)
+                free = self.free[name if row.inner else self._column(there[0])]
+                child = self._place(there[0], max(free, row.y - depth))
+                row.y = max(row.y, child.y + depth) if there == other else row.y
+            elif there == other and there in self.rows and side:
+                row.y = max(row.y, min(self.rows[there].y, row.y + 400))
         rows.append(row)
-        return row.y - LINE / 2 + row.height + ROW_GAP
+        self.rows[end] = row
+        bottom = row.y - LINE / 2 + row.height + ROW_GAP
+        if passes:
+            self.free[name] = max(self.free[name], bottom)
+        return bottom
+
+    def _is_further(self, other: End, placed: PlacedBox, row: Row) -> bool:
+        """Whether the box at the other end has its place found from here: it is inside, or further from the first."""
+        return row.inner or (other[0] in self.near and abs(self._column(other[0])) > abs(placed.column))
 
     def _depth_of(self, end: End) -> float:
         """How far below its box's top an interface that faces left begins."""
@@ -255,51 +361,83 @@ class _Placing:
         drawn.height = bottom - top
         return bottom
 
-    def _has_row(self, end: End) -> bool:
-        return any(row.plug.name == end[1] for row in self.placed[end[0]].every_row())
-
-    def _row(self, end: End) -> Row:
-        return next(row for row in self.placed[end[0]].every_row() if row.plug.name == end[1])
-
     # how far across
 
     def _across(self) -> float:
         widths: defaultdict[int, float] = defaultdict(float)
         for placed in self.placed.values():
-            widths[placed.column] = max(widths[placed.column], _box_width(placed))
+            if not placed.box.parent:
+                widths[placed.column] = max(widths[placed.column], self._whole_width(placed))
+        lanes = lanes_in(self.trunks, self._channel, lambda end: self.rows[end].y)
         x, left = MARGIN, {}
         for column in sorted(widths):
             left[column] = x
-            x += widths[column] + CHANNEL
-        for placed in self.placed.values():
-            placed.x, placed.width = left[placed.column], widths[placed.column]
-            _spread(placed)
+            x += widths[column] + CHANNEL + lanes.get(column, 0.0)
+        for placed in list(self.placed.values()):
+            if not placed.box.parent:
+                self._set_across(placed, left[placed.column], widths[placed.column])
+        for lane in (lane for trunk in self.trunks for lane in trunk.lanes):
+            lane.x = left[lane.channel] + widths[lane.channel] + lane.at
+        branch(self.trunks, self._channel, lambda end: (self.rows[end].x, self.rows[end].y))
         return max(x - CHANNEL, 0.0)
+
+    def _channel(self, end: End) -> int:
+        """Return the column to the right of which a tunnel leaves this interface."""
+        return self._column(end[0]) - (self.rows[end].side == "left")
+
+    def _whole_width(self, placed: PlacedBox) -> float:
+        """Return how wide a box is, its pods included."""
+        if self.pods[placed.box.name]:
+            placed.inside = self._pods_width(placed.column) + INNER
+        own, outer = _box_width(placed)
+        return max(own + placed.inside, outer)
+
+    def _pods_width(self, column: int) -> float:
+        """The same for all nodes of a column, so that pods stand one below the other."""
+        pods = [placed for placed in self.placed.values() if placed.box.parent and placed.column == column]
+        return max(max(_box_width(pod)) for pod in pods)
+
+    def _set_across(self, placed: PlacedBox, x: float, width: float) -> None:
+        placed.x, placed.width = x, width
+        _spread(placed)
+        for pod in self.pods[placed.box.name]:
+            wide = placed.inside - INNER
+            self._set_across(self.placed[pod], x + width - PAD - wide, wide)
 
     def _place_lonely(self, boxes: list[Box], width: float) -> float:
         """Boxes without cables: in rows below the others."""
         y = max(self.free.values(), default=MARGIN + self._caption())
+        y = buses(self.trunks, y)
         self.free.clear()
         x, tallest, limit = MARGIN, 0.0, max(width, 760.0)
         for box in boxes:
             self.column[box.name] = 0
             placed = self._place(box.name, y)
-            placed.width = _box_width(placed)
-            if x > MARGIN and x + placed.width > limit:
+            wide = self._whole_width(placed)
+            if x > MARGIN and x + wide > limit:
                 x, y, tallest = MARGIN, y + tallest + GAP, 0.0
                 placed = self._place(box.name, y)
-                placed.width = _box_width(placed)
-            placed.x = x
-            _spread(placed)
-            x += placed.width + GAP
+            self._set_across(placed, x, wide)
+            x += wide + GAP
             tallest = max(tallest, placed.height)
         return y + tallest if boxes else y - GAP
 
-    def _loops(self, cables: list[tuple[Cable, Row, Row]]) -> float:
+    def _beside(self, cables: list[tuple[Cable, Row, Row]], loops: list[float]) -> float:
         """Room at the right for cables between boxes of the last column."""
         last = max((box.column for box in self.placed.values()), default=0)
-        same = [cable for cable, *_ in cables if all(self.column[end[0]] == last for end in cable.ends)]
-        return CHANNEL / 2 if same else 0.0
+        reach = [
+            reach
+            for (cable, *_), reach in zip(cables, loops, strict=True)
+            if reach and all(self._column(name) == last for name, _ in cable.ends)
+        ]
+        return max(CHANNEL / 2, 0.75 * max(reach)) if reach else 0.0
+
+
+def _loops(cables: list[tuple[Cable, Row, Row]]) -> list[float]:
+    """Return how far each cable between two boxes of one column reaches: the longer it is, the further."""
+    length = {index: abs(one.y - other.y) for index, (_, one, other) in enumerate(cables) if one.side == other.side}
+    order = sorted(length, key=lambda index: (length[index], index))
+    return [35.0 + 9 * order.index(index) if index in length else 0.0 for index in range(len(cables))]
 
 
 def _title_height(_: Box) -> float:
@@ -317,18 +455,25 @@ def _bridge_width(bridge: PlacedBridge) -> float:
     return sides["left"] + own + sides["right"] + PAD
 
 
-def _box_width(placed: PlacedBox) -> float:
+def _box_width(placed: PlacedBox) -> tuple[float, float]:
+    """Return how wide a box is for what stands beside its pods, and for what stands above or below them."""
     facts = ["", *placed.box.facts, placed.box.sign and f"{placed.box.sign} removed"]
     title = 8.8 * len(placed.box.name) + CHARACTER * len("   ".join(facts))
-    widths = [title, *(text_width(row.lines) + 10 for row in placed.rows), *map(_bridge_width, placed.bridges)]
-    return max(*widths, text_width(placed.footer), 96.0) + 2 * PAD
+    rows = [(row.inner or row.side != "right", text_width(row.lines) + 10) for row in placed.rows]
+    footer = text_width(placed.footer)
+    beside = max(footer, *map(_bridge_width, placed.bridges), *(wide for is_beside, wide in rows if is_beside), 0.0)
+    below = max((wide for is_beside, wide in rows if not is_beside), default=0.0)
+    if placed.inside and footer and below:
+        below += footer + 2 * PAD
+    return beside + 2 * PAD, max(below, title, 96.0) + 2 * PAD
 
 
 def _spread(placed: PlacedBox) -> None:
     """Give bridges and rows their place across, now that the box has its own."""
+    own = placed.width - placed.inside
     for row in placed.rows:
-        row.x = placed.x if row.side != "right" else placed.x + placed.width
+        row.x = placed.x + (0 if row.side != "right" else own - PAD if row.inner else placed.width)
     for bridge in placed.bridges:
-        bridge.x, bridge.width = placed.x + PAD, placed.width - 2 * PAD
+        bridge.x, bridge.width = placed.x + PAD, own - 2 * PAD
         for row in bridge.rows:
             row.x = bridge.x if row.side == "left" else bridge.x + bridge.width

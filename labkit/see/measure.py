@@ -56,7 +56,8 @@ def _below(plug: Plug, addresses: tuple[str, ...]) -> Lines:
     lines = [("address", text) for text in addresses]
     mac = " ".join(part for part in (plug.mac, f"mtu {plug.mtu}" if plug.mtu != 1500 else "") if part)
     lines += [("mac", mac)] if mac else []
-    lines += [("fact", line) for line in textwrap.wrap(", ".join(plug.facts), _WRAP)]
+    whole = ", ".join(fact.replace(" ", "\u00a0") for fact in plug.facts)  # lines break between facts only
+    lines += [("fact", line.replace("\u00a0", " ")) for line in textwrap.wrap(whole, _WRAP, break_on_hyphens=False)]
     return lines + _note_lines(plug.notes)
 
 

@@ -1,5 +1,5 @@
-"""What is drawn: boxes with interfaces and bridges in them, cables between interfaces. Plans, the kernel as it is,
-and differences all become a Picture; text and SVG are made of it.
+"""What is drawn: boxes with interfaces and bridges in them, boxes in boxes, cables and tunnels between interfaces.
+Plans, the kernel as it is, and differences all become a Picture; text and SVG are made of it.
 """
 
 from __future__ import annotations
@@ -7,7 +7,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["ORDINARY_LO", "SIGNS", "Box", "Bridge", "Cable", "End", "Note", "Picture", "Plug"]
+__all__ = [
+    "ORDINARY_LO",
+    "SIGNS",
+    "Box",
+    "Bridge",
+    "Cable",
+    "End",
+    "Note",
+    "Picture",
+    "Plug",
+    "Tunnel",
+    "state_between",
+]
 
 ORDINARY_LO = frozenset({"127.0.0.1/8", "::1/128"})  # the addresses of every lo that is up
 SIGNS = {"+": "added", "-": "removed", "~": "changed"}
@@ -41,7 +53,7 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A namespace. `more` above 0: it stands for that many boxes that look alike."""
+    """A namespace. `more` above 0: it stands for that many boxes that look alike. `parent`: the box it is drawn in."""
 
     name: str
     plugs: tuple[Plug, ...] = ()
@@ -51,6 +63,7 @@ class Box:
     sign: str = ""
     notes: tuple[Note, ...] = ()
     more: int = 0
+    parent: str = ""
 
     def every_plug(self) -> Iterator[Plug]:
         """Yield its interfaces, bridges and ports included."""
@@ -62,28 +75,63 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Cable:
-    """A veth pair: what goes in at one end comes out at the other."""
+    """A veth pair: what goes in at one end comes out at the other. With a `kind` ("macvlan", "ipvlan", "vlan"), what
+    the first end, a link of that kind, sits on: the second."""
 
     ends: tuple[End, End]
     sign: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """Two interfaces whose packets travel to each other inside packets of another network. `label`: "VXLAN vni 1".
+
+    `one_way`: the first knows the second's outer address, the second does not know the first's."""
+
+    ends: tuple[End, End]
+    label: str
+    one_way: bool = False
+    sign: str = ""
+
+    @property
+    def words(self) -> str:
+        """What is written beside it."""
+        marked = f"{self.sign} {SIGNS[self.sign]}" if self.sign else ""
+        return ", ".join(part for part in (self.label, "one way" if self.one_way else "", marked) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Boxes, in the order to read them, and cables. `caption` is shown above, `title` is for screen readers."""
+    """Boxes, in the order to read them, cables and tunnels. `caption` is shown above, `title` is for screen readers."""
 
     boxes: tuple[Box, ...] = ()
     cables: tuple[Cable, ...] = ()
     title: str = "the network"
     caption: str = ""
+    tunnels: tuple[Tunnel, ...] = ()
+
+    def plugs(self) -> dict[End, Plug]:
+        """Return every interface by its place."""
+        return {(box.name, plug.name): plug for box in self.boxes for plug in box.every_plug()}
 
     def plug(self, end: End) -> Plug | None:
         """Return the interface at a cable's end."""
-        return next(
-            (plug for box in self.boxes if box.name == end[0] for plug in box.every_plug() if plug.name == end[1]), None
-        )
+        return self.plugs().get(end)
 
-    def cable_state(self, cable: Cable) -> str:
+    def cable_state(self, cable: Cable | Tunnel) -> str:
         """Return "up" when both ends are, else the state of the end that is to blame."""
-        states = [plug.state for end in cable.ends if (plug := self.plug(end))]
-        return next((state for state in ("down", "no carrier", "planned") if state in states), "up")
+        return state_between([plug for end in cable.ends if (plug := self.plug(end))])
+
+    def parents_first(self) -> list[Box]:
+        """Return the boxes in order, those in a box right after it."""
+        inside: dict[str, list[Box]] = {}
+        for box in self.boxes:
+            inside.setdefault(box.parent, []).append(box)
+        return [each for box in inside.get("", ()) for each in (box, *inside.get(box.name, ()))]
+
+
+def state_between(plugs: list[Plug]) -> str:
+    """Return "up" when all interfaces are, else the worst of their states."""
+    states = [plug.state for plug in plugs]
+    return next((state for state in ("down", "no carrier", "planned") if state in states), "up")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from html import escape
+from itertools import pairwise
 from string import Template
 
-from labkit.see.layout import PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row
+from labkit.see.lanes import Branch, Lane, Trunk
+from labkit.see.layout import CHANNEL, PAD, TITLE, Layout, PlacedBox, PlacedBridge, Row
 from labkit.see.measure import CHARACTER, LINE, in_lines
-from labkit.see.picture import SIGNS, Cable
+from labkit.see.picture import SIGNS, Cable, state_between
 
 __all__ = ["document", "parts_of", "svg_of"]
 
@@ -41,19 +43,39 @@ _DARK = {"page": "#0d1117", "ink": "#e6edf3", "soft": "#a3adb8", "box": "#151b23
          "green": "#56d364", "red": "#ff8a80", "amber": "#e3b341", "cable": "#9198a1"}  # fmt: skip
 STYLE = f"{_FORM}\n{_COLOURS.substitute(_LIGHT)}\n@media(prefers-color-scheme:dark){{{_COLOURS.substitute(_DARK)}}}"
 
+# Tunnels are a pipe with a dash-dotted line in it.
+_TUNNEL = Template(
+    ".lk .tunnel{stroke:$violet}.lk .via{fill:$violet}.lk .pipe{stroke:$pipe}.lk .mouth{fill:$page;stroke:$violet}"
+    ".lk .tunnel.off{stroke:$bad}.lk .tunnel.is-added,.lk .mouth.is-added{stroke:$green}"
+    ".lk .tunnel.is-removed,.lk .mouth.is-removed{stroke:$red}"
+    ".lk .tunnel.is-changed,.lk .mouth.is-changed{stroke:$amber}"
+)
+_TUNNEL_LIGHT = {**_LIGHT, "violet": "#6639ba", "pipe": "#ece3fb"}
+_TUNNEL_DARK = {**_DARK, "violet": "#c8a6ff", "pipe": "#2b2145"}
+TUNNELS = (
+    "\n.lk .tunnel,.lk .pipe{fill:none;stroke-linejoin:round}.lk .tunnel{stroke-width:2;stroke-dasharray:10 4 2 4}"
+    ".lk .pipe{stroke-width:9;stroke-linecap:round}.lk .mouth{stroke-width:2}.lk .via{font-weight:700}"
+    ".lk .tunnel.off{stroke-dasharray:6 5}.lk .tunnel.is-removed{stroke-dasharray:3 4}"
+    ".lk .mouth.is-removed{stroke-dasharray:none}\n"
+    f"{_TUNNEL.substitute(_TUNNEL_LIGHT)}\n@media(prefers-color-scheme:dark){{{_TUNNEL.substitute(_TUNNEL_DARK)}}}"
+)
+
+SITS = "\n.lk .sits{stroke-width:1}"  # a macvlan on its link: thinner than a cable
+
 _MARKS = {"+": "is-added", "-": "is-removed", "~": "is-changed"}
 
 
 def document(width: float, height: float, title: str, description: str, parts: list[str]) -> str:
     """Return a whole SVG: role, title and description for those who do not see it, style, background, parts."""
     body = "\n".join(parts)
+    style = STYLE + TUNNELS * ('class="pipe"' in body) + SITS * ('class="cable sits' in body)
     ident = "lk" + hashlib.sha256((title + description + body).encode()).hexdigest()[:8]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lk" role="img" aria-labelledby="{ident}-t {ident}-d" '
         f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'style="max-width:100%;height:auto">\n'
         f'<title id="{ident}-t">{escape(title)}</title>\n<desc id="{ident}-d">{escape(description)}</desc>\n'
-        f"<style>{STYLE}</style>\n"
+        f"<style>{style}</style>\n"
         f'<rect class="bg" width="{width:.0f}" height="{height:.0f}" rx="10"/>\n{body}\n</svg>'
     )
 
@@ -68,11 +90,12 @@ def parts_of(layout: Layout) -> list[str]:
     picture = layout.picture
     parts = [text(20, 30, "s", picture.caption)] if picture.caption else []
     parts += [part for box in layout.boxes for part in _box(box)]
-    loops = 0
-    for cable, one, other in layout.cables:
-        loops += one.side == other.side
-        parts += _cable(picture.cable_state(cable), cable, one, other, 26.0 + 9 * (loops % 5))
-    return parts + [_dot(row) for box in layout.boxes for row in box.every_row() if row.side]
+    parts += [part for trunk in layout.trunks for part in _trunk(trunk)]
+    for (cable, one, other), reach in zip(layout.cables, layout.loops, strict=True):
+        parts += _cable(state_between([one.plug, other.plug]), cable, one, other, reach)
+    cabled = {id(row) for _, *rows in layout.cables for row in rows}
+    parts += [_dot(row) for box in layout.boxes for row in box.every_row() if id(row) in cabled]
+    return parts + [part for trunk in layout.trunks for part in _mouths(trunk)]
 
 
 def text(x: float, y: float, kind: str, content: str, anchor: str = "") -> str:
@@ -103,8 +126,8 @@ def _box(placed: PlacedBox) -> list[str]:
     for bridge in placed.bridges:
         parts += _bridge(bridge)
     for row in placed.rows:
-        inset = PAD if row.side != "right" else placed.width - PAD
-        parts += _row(row, placed.x + inset, "end" if row.side == "right" else "")
+        at = row.x - PAD if row.side == "right" else placed.x + PAD
+        parts += _row(row, at, "end" if row.side == "right" else "")
     first = placed.y + placed.height - len(placed.footer) * LINE + 3
     parts += _lines(placed.footer, placed.x + PAD, first)
     return [*parts, "</g>"]
@@ -112,7 +135,8 @@ def _box(placed: PlacedBox) -> list[str]:
 
 def _band(placed: PlacedBox) -> str:
     """The strip behind the title: one colour for containers, another for what holds bridges, as hosts and nodes do."""
-    kind = "host" if placed.bridges or placed.box.name == "host" else "container"
+    holds = placed.bridges or placed.inside or placed.box.name == "host"
+    kind = "host" if holds else "container"
     x, y, wide = placed.x, placed.y, placed.width
     edge = f"M{x:g} {y + TITLE:g}V{y + 8:g}q0 -8 8 -8H{x + wide - 8:g}q8 0 8 8V{y + TITLE:g}z"
     return f'<path class="{kind}" d="{edge}"/>'
@@ -165,7 +189,14 @@ def _dot(row: Row) -> str:
 def _cable(state: str, cable: Cable, one: Row, other: Row, reach: float) -> list[str]:
     ends = " ".join(f"{box}/{plug}" for box, plug in cable.ends)
     kind = " ".join(
-        filter(None, ["cable", {"up": "", "planned": "plan"}.get(state, "off"), _MARKS.get(cable.sign, "")])
+        filter(
+            None,
+            [
+                "cable sits" if cable.kind else "cable",
+                {"up": "", "planned": "plan"}.get(state, "off"),
+                _MARKS.get(cable.sign, ""),
+            ],
+        )
     )
     first, last = sorted((one, other), key=lambda row: row.x)
     if first.side == last.side:  # both in one column: a loop beside it
@@ -182,9 +213,79 @@ def _cable(state: str, cable: Cable, one: Row, other: Row, reach: float) -> list
         middle = bend, (first.y + last.y) / 2
     parts = [f'<path class="{kind}" d="{path}" data-ends="{escape(ends)}"/>']
     label = f"{cable.sign} {SIGNS[cable.sign]}" if cable.sign else state if state in ("down", "no carrier") else ""
+    if CHARACTER * len(label) > last.x - first.x - 16 and last.x - first.x < CHANNEL:
+        label = cable.sign  # inside a node there is no room for more: the words at its ends must do
     if label and first.side != last.side:  # beside a loop there is no room: the words at its ends must do
-        wide = CHARACTER * len(label) + 8
-        x, y = middle
-        parts.append(f'<rect class="label" x="{x - wide / 2:g}" y="{y - 9:g}" width="{wide:g}" height="18" rx="4"/>')
-        parts.append(text(x, y + 4, SIGNS.get(cable.sign, "down"), label, "middle"))
+        parts += _label(*middle, SIGNS.get(cable.sign, "down"), label)
+    return parts
+
+
+def _label(x: float, y: float, kind: str, label: str) -> list[str]:
+    """A word in the middle of a line."""
+    wide = CHARACTER * len(label) + 8
+    return [
+        f'<rect class="label" x="{x - wide / 2:g}" y="{y - 9:g}" width="{wide:g}" height="18" rx="4"/>',
+        text(x, y + 4, kind, label, "middle"),
+    ]
+
+
+def _trunk(trunk: Trunk) -> list[str]:
+    """A tunnel, or several drawn as one: a line through lanes, with a branch to each of its ends, and its label."""
+    ends = escape(" ".join(f"{box}/{plug}" for box, plug in trunk.ends))
+    path = "".join(_lane(lane, trunk.bus) for lane in trunk.lanes)
+    if trunk.bus:
+        path += f"M{trunk.lanes[0].x:g} {trunk.bus:g}H{trunk.lanes[-1].x:g}"
+    off = "off" if trunk.state in ("down", "no carrier") else ""
+    kind = " ".join(filter(None, ["tunnel", off, _MARKS.get(trunk.sign, "")]))
+    parts = [f'<path class="pipe" d="{path}"/>', f'<path class="{kind}" d="{path}" data-ends="{ends}"/>']
+    colour = SIGNS[trunk.sign] if trunk.sign else "down" if off else "via"
+    for lane in (lane for lane in trunk.lanes if lane.label):
+        if lane.is_straight:
+            middle = sum(branch.x for branch in lane.branches) / 2
+            parts += _label(middle, lane.branches[0].y, colour, lane.label)
+        else:
+            parts.append(text(lane.x + 9, _label_height(lane, trunk.bus), colour, lane.label))
+    return parts
+
+
+def _lane(lane: Lane, bus: float) -> str:
+    """From the first branch down to the last one, round at the corners, the others straight to the line between."""
+    if lane.is_straight:
+        one, other = lane.branches
+        return f"M{one.x:g} {one.y:g}H{other.x:g}"
+    first, *between, last = sorted(lane.branches, key=lambda branch: branch.y) * (1 if len(lane.branches) > 1 else 2)
+    path = _from(first, lane.x, down=True)
+    if bus:
+        path += f"V{bus:g}"
+        between.append(last)
+    elif last.y - first.y >= 12:
+        turn = 6 if last.x > lane.x else -6
+        path += f"V{last.y - 6:g}q0 6 {turn:g} 6H{last.x:g}"
+    else:
+        path += f"V{last.y:g}H{last.x:g}"
+    return path + "".join(f"M{branch.x:g} {branch.y:g}H{lane.x:g}" for branch in between if branch is not first)
+
+
+def _from(branch: Branch, x: float, *, down: bool) -> str:
+    turn = 6 if branch.x < x else -6
+    return f"M{branch.x:g} {branch.y:g}H{x - turn:g}q{turn:g} 0 {turn:g} {6 if down else -6}"
+
+
+def _label_height(lane: Lane, bus: float) -> float:
+    """The middle of the longest stretch between two branches."""
+    heights = sorted([branch.y for branch in lane.branches] + ([bus] if bus else []))
+    above, below = max(pairwise(heights), key=lambda pair: pair[1] - pair[0])
+    return (above + below) / 2 + 4
+
+
+def _mouths(trunk: Trunk) -> list[str]:
+    """Where it ends: squares, and an arrow into the end that does not answer."""
+    parts = []
+    for branch in (branch for lane in trunk.lanes for branch in lane.branches):
+        kind = " ".join(filter(None, ["mouth", _MARKS.get(trunk.sign, "")]))
+        parts.append(f'<rect class="{kind}" x="{branch.x - 4:g}" y="{branch.y - 4:g}" width="8" height="8" rx="1"/>')
+        if trunk.one_way and branch.end == trunk.ends[1]:
+            lane = next(lane for lane in trunk.lanes if branch in lane.branches)
+            way = 1 if lane.x > branch.x else -1
+            parts.append(f'<path class="via" d="M{branch.x + 5 * way:g} {branch.y:g}l{9 * way} -5v10z"/>')
     return parts

@@ -55,6 +55,7 @@ _BRIDGE = {1: "forward_delay", 2: "hello_time", 3: "max_age", 4: "ageing_time", 
 _VXLAN = {1: "id", 5: "ttl", 7: "learning", 8: "ageing", 15: "port", 12: "proxy", 20: "collect_metadata"}
 _MACVLAN_MODES = {1: "private", 2: "vepa", 4: "bridge", 8: "passthru", 16: "source"}
 _IPVLAN_MODES = ("l2", "l3", "l3s")
+_UNSPECIFIED = (socket.inet_ntoa(bytes(4)), "::")
 _DISABLE_IPV6 = 26
 _DEVCONF = {1: "forwarding", 3: "proxy_arp", 8: "rp_filter", 18: "arp_announce", 19: "arp_ignore", 22: "arp_accept"}
 
@@ -189,7 +190,7 @@ def _details(kind: str, data: dict[int, bytes], names: Mapping[int, str]) -> Det
         for name, numbers in {"group": (2, 16), "local": (4, 17)}.items():
             for number in numbers:
                 if ip := _ip(data.get(number)):
-                    facts[name] = ip
+                    facts[name if name == "local" or _is_group(ip) else "remote"] = ip
         if below := _device(data.get(3), names):
             facts["link"] = below
     elif kind in ("macvlan", "macvtap") and 1 in data:
@@ -200,9 +201,25 @@ def _details(kind: str, data: dict[int, bytes], names: Mapping[int, str]) -> Det
         facts = {"id": _number(data[1]) or 0}
     elif kind == "vrf" and 1 in data:
         facts = {"table": _number(data[1]) or 0}
-    elif kind in ("ipip", "sit"):
-        facts = {name: ip for number, name in ((2, "local"), (3, "remote")) if (ip := _ip(data.get(number)))}
+    elif kind in ("ipip", "sit", "ip6tnl"):
+        facts = _stated({"local": _ip(data.get(2)), "remote": _ip(data.get(3))})
+    elif kind in ("gre", "gretap", "ip6gre", "ip6gretap"):
+        facts = _stated({"local": _ip(data.get(6)), "remote": _ip(data.get(7))})
+        if key := _number(data.get(5), big=True):  # IFLA_GRE_OKEY
+            facts["key"] = key
+    elif kind == "geneve":
+        facts = {"id": _number(data.get(1)) or 0, **_stated({"remote": _ip(data.get(2)) or _ip(data.get(7))})}
+        facts["port"] = _number(data.get(5), big=True) or 0
     return Details(facts)
+
+
+def _stated(addresses: Mapping[str, str | None]) -> dict[str, Value]:
+    """Those that are there: a tunnel without a remote has 0.0.0.0."""
+    return {name: ip for name, ip in addresses.items() if ip and ip not in _UNSPECIFIED}
+
+
+def _is_group(ip: str) -> bool:
+    return ip.lower().startswith("ff") if ":" in ip else 224 <= int(ip.partition(".")[0]) <= 239
 
 
 def _port(data: dict[int, bytes]) -> Details:

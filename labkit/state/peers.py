@@ -52,6 +52,8 @@ def resolve(states: list[NamespaceState]) -> list[NamespaceState]:
                 del left[index], open_ends[other][far]
                 facing[index, far].discard(name)
                 facing[far, index].discard(other)
+    for state in states:
+        nsids[state.name].update(_below_elsewhere(state, names, nsids[state.name]))
     return [
         replace(
             state,
@@ -60,6 +62,16 @@ def resolve(states: list[NamespaceState]) -> list[NamespaceState]:
         )
         for state in states
     ]
+
+
+def _below_elsewhere(state: NamespaceState, names: dict[End, str], known: dict[int, str]) -> dict[int, str]:
+    """Return the numbers of the namespaces where what a macvlan, ipvlan or vlan sits on may be: where it came from."""
+    wanted = {
+        link.link_index
+        for link in state.links
+        if link.kind not in _HAS_PEER and link.link_index and link.link_netnsid not in (None, *known)
+    }
+    return _numbers_in(state.name, sorted({place for place, index in names if index in wanted} - {state.name}))
 
 
 def _facing(open_ends: dict[str, dict[int, tuple[int, int | None]]]) -> defaultdict[tuple[int, int], set[str]]:

@@ -14,6 +14,7 @@ from labkit.state.snapshot import NamespaceState, Snapshot
 __all__ = ["namespace_table", "snapshot_table"]
 
 _SHOWN = 12  # namespaces of a snapshot
+_TOLD_WHOLE = ("vlan", "macvlan", "ipvlan", "vrf", "ipip", "sit", "ip6tnl", "gre", "gretap", "ip6gre", "geneve")
 _USUAL_RULES = {(0, "local"), (32766, "main"), (32767, "default")}
 
 
@@ -66,8 +67,9 @@ def link_facts(link: Link) -> list[str]:
     if link.master:
         facts.append(f"master {link.master}")
     if link.kind == "vxlan":
-        facts += [f"{key} {link.details[key]}" for key in ("id", "local", "group", "port") if key in link.details]
-    elif link.kind in ("vlan", "macvlan", "ipvlan", "vrf", "ipip"):
+        shown = ("id", "local", "remote", "group", "port")
+        facts += [f"{key} {link.details[key]}" for key in shown if key in link.details]
+    elif link.kind in _TOLD_WHOLE:
         facts += [f"{key} {value}" for key, value in link.details.items()]
     if link.link:
         facts.append(f"on {link.link}")

@@ -19,10 +19,11 @@ import pytest
 from labkit import see
 from labkit.lab import Bridge, Container, Interface, Topology
 from labkit.see.fold import KEPT, folded
-from labkit.see.layout import Layout, PlacedBox, layout_of
+from labkit.see.lanes import Lane
+from labkit.see.layout import PAD, Layout, PlacedBox, PlacedBridge, Row, layout_of
 from labkit.see.measure import CHARACTER, text_width
 from labkit.see.show import picture_of
-from labkit.see.svg import _DARK, _LIGHT
+from labkit.see.svg import _DARK, _LIGHT, _TUNNEL_DARK, _TUNNEL_LIGHT
 from labkit.state import Difference, Snapshot, difference
 
 GOLDEN = os.path.join(os.path.dirname(__file__), "golden")
@@ -150,11 +151,55 @@ def in_order(layout: Layout) -> None:
         assert 0 <= one.x <= one.x + one.width <= layout.width
         assert 0 <= one.y <= one.y + one.height <= layout.height
         for other in boxes[index + 1 :]:
-            apart = one.x + one.width <= other.x or other.x + other.width <= one.x
-            assert apart or one.y + one.height <= other.y or other.y + other.height <= one.y, (
-                f"{one.box.name} and {other.box.name} overlap"
-            )
+            if other.box.parent == one.box.name:
+                assert within(other, one), f"{other.box.name} sticks out of {one.box.name}"
+            else:
+                assert apart(one, other), f"{one.box.name} and {other.box.name} overlap"
+            assert all(apart(bridge, other) for bridge in one.bridges), f"{other.box.name} overlaps a bridge"
         inside(one)
+    for _, *rows in layout.cables:
+        for row in rows:
+            assert on_an_edge(layout, row), f"the cable of {row.plug.name} ends nowhere"
+    for trunk in layout.trunks:
+        for lane in trunk.lanes:
+            clear_of_boxes(layout, lane)
+
+
+def within(inner: PlacedBox, outer: PlacedBox) -> bool:
+    across = outer.x < inner.x and inner.x + inner.width < outer.x + outer.width
+    return across and outer.y < inner.y and inner.y + inner.height < outer.y + outer.height
+
+
+def apart(one: PlacedBox | PlacedBridge, other: PlacedBox | PlacedBridge) -> bool:
+    across = one.x + one.width <= other.x or other.x + other.width <= one.x
+    return across or one.y + one.height <= other.y or other.y + other.height <= one.y
+
+
+def on_an_edge(layout: Layout, row: Row) -> bool:
+    """At its box's or bridge's edge, or, where it leads to a pod, at the edge of what is the node's own."""
+    for box in layout.boxes:
+        own = box.x + box.width - box.inside
+        if any(row is mine for mine in box.rows):
+            return row.x == pytest.approx(
+                own - PAD if row.inner else box.x if row.side == "left" else box.x + box.width
+            )
+        for bridge in box.bridges:
+            if any(row is mine for mine in bridge.rows):
+                return row.x in (bridge.x, bridge.x + bridge.width)
+    return False
+
+
+def clear_of_boxes(layout: Layout, lane: Lane) -> None:
+    """A tunnel's lane runs beside the boxes, and its branches touch no box but their own and the one around it."""
+    heights = [branch.y for branch in lane.branches]
+    for box in layout.boxes:
+        beside = lane.x < box.x or lane.x > box.x + box.width
+        assert beside or max(heights) < box.y or min(heights) > box.y + box.height, f"a lane through {box.box.name}"
+        for branch in lane.branches:
+            own = {branch.end[0], next(one.box.parent for one in layout.boxes if one.box.name == branch.end[0])}
+            left, right = sorted((branch.x, lane.x))
+            missed = right < box.x or left > box.x + box.width or not box.y < branch.y < box.y + box.height
+            assert missed or box.box.name in own, f"{branch.end} passes through {box.box.name}"
 
 
 def inside(placed: PlacedBox) -> None:
@@ -275,6 +320,13 @@ def test_every_text_stands_out_from_everything_behind_it(colours: dict[str, str]
         for place in places.split():
             assert contrast(colours[text], colours[place]) >= 4.5, f"{text} on {place}"
     assert contrast(colours["cable"], colours["page"]) >= 3
+
+
+@pytest.mark.parametrize("colours", [_TUNNEL_LIGHT, _TUNNEL_DARK], ids=["light", "dark"])
+def test_a_tunnel_stands_out_from_its_pipe_and_its_words_from_the_page(colours: dict[str, str]) -> None:
+    assert contrast(colours["violet"], colours["page"]) >= 4.5
+    for line in ("violet", "bad", "green", "red", "amber"):
+        assert contrast(colours[line], colours["pipe"]) >= 3, line
 
 
 def contrast(one: str, other: str) -> float:
