@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +70,7 @@ class Capture(Frames):
         self._recorder: Recorder | None = None
         self._inodes: dict[str, int] = {}
         self._final = False
+        self._lock = threading.RLock()  # a view reads it in another thread than that which stops it
 
     @property
     def running(self) -> bool:
@@ -122,11 +124,12 @@ class Capture(Frames):
 
     def stop(self) -> Self:
         """End. All that arrived before is in, nothing that comes after. Stopping again changes nothing."""
-        if self._recorder is not None and not self._final:
-            self._recorder.stop()
-            self._take(self._recorder.end_ns)
-            self._final = True
-            self._recorder = None
+        with self._lock:
+            if self._recorder is not None and not self._final:
+                self._recorder.stop()
+                self._take(self._recorder.end_ns)
+                self._final = True
+                self._recorder = None
         return self
 
     def _take(self, end_ns: int) -> None:
@@ -156,10 +159,17 @@ class Capture(Frames):
     @property
     def frames(self) -> tuple[Frame, ...]:
         """All frames so far, in the order of the kernel's clock."""
-        if self.running:
-            assert self._recorder is not None
-            self._take(self._recorder.settle())
-        return self._frames
+        with self._lock:
+            if self.running:
+                assert self._recorder is not None
+                self._take(self._recorder.settle())
+            return self._frames
+
+    @property
+    def arrived(self) -> int:
+        """A number that changes when frames come. Asking costs nothing, and reads none of them."""
+        recorder = self._recorder
+        return sum(source.count + source.beyond for source in recorder.sources) if recorder else len(self._frames)
 
     @property
     def dropped(self) -> int:

@@ -30,7 +30,7 @@ _CARD = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)  # what cards finish
 def folded(data: bytes) -> int:
     """Return the one's complement sum of the 16-bit words of `data`."""
     padded = data + bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f">{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total

@@ -49,10 +49,10 @@ class Field(NamedTuple):
             return ""
         first, size = self.bytes
         if self.place[0] % 8 == 0 and self.place[1] % 8 == 0:
-            return f"byte {first}" if size == 1 else f"bytes {first} to {first + size - 1}"
+            return _in_bytes(first, size)
         bit = self.place[0] % 8
         bits = f"bit {bit}" if self.place[1] == 1 else f"bits {bit} to {bit + self.place[1] - 1}"
-        return f"{bits} of byte {first}" if size == 1 else f"{bits} of bytes {first} to {first + size - 1}"
+        return f"{bits} of {_in_bytes(first, size)}"
 
 
 class Layer(NamedTuple):
@@ -61,6 +61,14 @@ class Layer(NamedTuple):
     name: str
     place: Place | None  # its first byte in the frame's bytes, and how many; None: not known
     fields: tuple[Field, ...]
+
+    def where(self) -> str:
+        """Return its place in words: "bytes 14 to 33", or ""."""
+        return _in_bytes(*self.place) if self.place else ""
+
+
+def _in_bytes(first: int, size: int) -> str:
+    return f"byte {first}" if size == 1 else f"bytes {first} to {first + size - 1}"
 
 
 def layers_of(frame: Frame) -> tuple[Layer, ...]:

@@ -3,6 +3,7 @@
     topology, snapshot, difference  →  Picture (boxes, interfaces, bridges, cables)  →  folded  →  text
                                                                                              →  layout  →  SVG
     capture  →  packets, each the same bytes seen at several places  →  table, lanes
+    frame  →  layers, each field with its bytes  →  list beside a dump
 
 Every SVG stands alone (no script, no font or file fetched, light and dark), carries its text twin as description,
 and is the same, byte for byte, for the same data.
@@ -15,6 +16,7 @@ from labkit.see.show import (
     capture_text,
     difference,
     mimebundle,
+    packet,
     topology,
     topology_svg,
     topology_text,
@@ -27,6 +29,7 @@ __all__ = [
     "capture_text",
     "difference",
     "mimebundle",
+    "packet",
     "topology",
     "topology_svg",
     "topology_text",

@@ -11,6 +11,7 @@ from labkit.see.compare import compared
 from labkit.see.fold import folded
 from labkit.see.from_snapshot import picture_of_snapshot
 from labkit.see.from_topology import picture_of_topology
+from labkit.see.layers import packet_svg, packet_text
 from labkit.see.layout import layout_of
 from labkit.see.picture import Note, Picture
 from labkit.see.svg import svg_of
@@ -25,6 +26,7 @@ __all__ = [
     "capture_text",
     "difference",
     "mimebundle",
+    "packet",
     "picture_of",
     "topology",
     "topology_svg",
@@ -107,6 +109,11 @@ def capture_svg(c: Any) -> str:
 def capture(c: Any) -> Shown:
     """Show a capture: its frames as a table in text, its packets on their way as a picture."""
     return Shown(capture_text(c), capture_svg(c))
+
+
+def packet(frame: Any) -> Shown:
+    """Show one frame, layer by layer, beside its bytes."""
+    return Shown(packet_text(frame), packet_svg(frame))
 
 
 def mimebundle(x: Any) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import struct
 import xml.etree.ElementTree as ET
 from typing import Literal
 
 import pytest
 
 from labkit import see
+from labkit.packets import checksums
 from labkit.packets.frames import Frame, Frames
 from labkit.see.frames import packets_of
 
@@ -81,6 +83,49 @@ def test_the_picture_is_the_golden_one(name: str) -> None:
             file.write(svg + "\n")
     with open(path, encoding="utf-8") as file:
         assert svg == file.read().removesuffix("\n")
+
+
+def tcp() -> Frame:
+    """A SYN from a sender with checksum offload."""
+    data = bytearray(bytes.fromhex(
+        "020000000003020000000002080045000034123440004006148c0a0000020a000003"
+        "9c40005012345678000000008002faf00000000002 0405b40103030a01010402".replace(" ", "")
+    ))  # fmt: skip
+    pseudo = bytes(data[26:34]) + struct.pack(">II", len(data) - 34, 6)
+    struct.pack_into(">H", data, 50, checksums.folded(pseudo))
+    return frame("red/eth0", "out", bytes(data))
+
+
+def golden(name: str, drawn: str) -> str:
+    path = os.path.join(GOLDEN, name)
+    if os.environ.get("LABKIT_GOLDEN") == "write":
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(drawn + "\n")
+    with open(path, encoding="utf-8") as file:
+        return file.read().removesuffix("\n")
+
+
+def test_a_packet_is_shown_layer_by_layer_beside_its_bytes() -> None:
+    shown = see.packet(tcp())
+    assert shown.text == golden("packet.txt", shown.text)
+    assert shown.svg == golden("packet.svg", shown.svg)
+    assert ET.fromstring(shown.svg)[1].text == shown.text
+
+
+def test_what_the_kernel_picks_anew_is_not_in_the_picture_of_a_packet() -> None:
+    one, data = tcp(), bytearray(tcp().data)
+    for at, what in ((18, b"\x56\x78"), (24, b"\xd0\x47"), (34, b"\x9c\x41"), (38, b"\x87\x65\x43\x21")):
+        data[at : at + len(what)] = what
+    other = see.packet(one._replace(data=bytes(data)))
+    assert other.text == see.packet(one).text
+    assert other.svg == see.packet(one).svg
+    assert "varies" in other.text
+
+
+def test_a_long_packet_says_what_is_not_shown() -> None:
+    long = frame("red/eth0", "out", TELL + bytes(2000))._replace(length=5000)
+    assert see.packet(long).text.splitlines()[-2:] == ["and 1530 more bytes", "2958 bytes were not kept"]
+    assert "and 1530 more bytes" in see.packet(long).svg
 
 
 def test_the_lanes_follow_the_way_of_a_packet_for_one_receiver() -> None:
