@@ -249,6 +249,16 @@ def test_no_frame_is_lost_while_python_computes(pair: None) -> None:
     assert seen.dropped == 0
 
 
+def test_at_50000_a_second_what_comes_beyond_the_bound_is_counted_to_the_last_frame(pair: None) -> None:
+    blast = os.path.join(os.path.dirname(here.__file__), "..", "..", "benchmarks", "blast.py")
+    with capture("blue/eth0", limit=12_000, filter="udp port 4001") as seen:
+        command = [sys.executable, blast, "red", "eth0", "20000", "100", "50000"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    assert blasted(seen) == list(range(12_000))
+    assert seen.dropped == 8000
+    assert seen.notes == ("8000 frames came after the bound (12000 frames, 67108864 bytes) was reached",)
+
+
 def test_a_link_deleted_meanwhile_ends_quietly_with_a_sentence(pair: None) -> None:
     for pause in (0.0, 0.03):
         sh("ip -n red link add eth1 type veth peer name eth2; for i in 1 2; do ip -n red link set eth$i up; done")
