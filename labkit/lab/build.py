@@ -113,7 +113,7 @@ class Lab:
     def trace(self, packet: Any, from_: str = "host", **options: Any) -> Any:
         """Follow one packet through every interface, and return its Trace: where it went, and what decided it.
 
-        packet: a container, bridge or IP address to ping, or with tcp=, udp=, http=, dns= to call; or a scapy packet."""
+        packet: a container, bridge or IP address to ping, or with tcp=, udp=, http=, dns= to call; or one of scapy."""
         from labkit import tracing
 
         to = packet if not isinstance(packet, str) or _is_address(packet) else self.ip(packet)

@@ -7,6 +7,7 @@ agree, that is what is said: nothing is made up.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from labkit.state.conntrack import ConntrackEntry
 from labkit.state.records import Route, Rule
@@ -211,6 +212,21 @@ class Deciding:
                         if (side.src, side.dst, side.sport, side.dport) == (packet.src, packet.dst, *ports):
                             return entry
         return None
+
+    def translated(self, namespace: str, packet: Packet) -> tuple[Packet, bool]:
+        """Return a packet as its tracked connection turns it before it is routed, and whether the connection was
+        known before the packet came."""
+        entry = self.connection(namespace, packet)
+        if entry is None or not entry.translated:
+            return packet, False
+        ports = packet.ports or (None, None)
+        first = (entry.original.src, entry.original.dst, entry.original.sport, entry.original.dport)
+        other = entry.reply if first == (packet.src, packet.dst, *ports) else entry.original
+        if packet.ports and other.sport is not None:
+            body = packet.body[:2] + other.sport.to_bytes(2, "big") + packet.body[4:]
+            packet = replace(packet, body=body)
+        known = any(_same(entry, one) for one in self.evidence.connections_before.get(namespace, ()))
+        return replace(packet, dst=other.src), known
 
     def _rules(self, namespace: str, passes: int, first: Step, last: Step) -> list[Decision]:
         """The rules that were met during one stay; of several stays, those with its interfaces."""

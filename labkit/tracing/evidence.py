@@ -67,6 +67,7 @@ class Evidence:
     frames: tuple[Frame, ...] = ()
     seen: list[Seen] = field(default_factory=list)
     met: dict[str, list[Met]] = field(default_factory=dict)
+    events: dict[str, list[Event]] = field(default_factory=dict)  # of other packets too
     counters: dict[str, dict[str, int]] = field(default_factory=dict)  # by how much each moved
     connections_before: dict[str, tuple[ConntrackEntry, ...]] = field(default_factory=dict)
     connections: dict[str, tuple[ConntrackEntry, ...]] = field(default_factory=dict)
@@ -173,7 +174,7 @@ def gather(probe: Probe, timeout: float) -> Evidence:
     probe.close()
     evidence = Evidence(
         probe, following, before, after, seen.frames, counters=counters, connections_before=everywhere.connections,
-        connections=connections, notes=[*everywhere.notes, *seen.notes],
+        connections=connections, events=everywhere.events, notes=[*everywhere.notes, *seen.notes],
     )  # fmt: skip
     evidence.seen = list(_recognised(evidence))
     evidence.met = _met(following, everywhere.events)
@@ -237,34 +238,43 @@ def _is_mirror(following: Following, packet: Packet) -> bool:
 def _wait(probe: Probe, seen: Capture, everywhere: _Namespaces, timeout: float) -> None:
     """Wait for the answer, or until nothing more can come."""
     start = time.monotonic()
-    while True:
-        if probe.done(STEP):
-            return
+    progress = _Progress(probe)
+    while not probe.done(STEP):
         everywhere.listen()
+        progress.look(seen)
         passed = time.monotonic() - start
-        if passed > timeout or (passed > QUIET and _is_over(probe, seen)) or _dropped(probe, seen, everywhere):
+        quiet = passed > QUIET and progress.is_quiet()
+        if passed > timeout or quiet or progress.home or progress.dropped(everywhere.events):
             return
 
 
-def _dropped(probe: Probe, seen: Capture, everywhere: _Namespaces) -> bool:
-    """Whether a rule dropped the packet or its answer: then nothing more is to come but what it sends back at once."""
-    if not any(event.verdict == "drop" for heard in everywhere.events.values() for event in heard):
-        return False
-    following = probe.following()
-    for frame in seen.frames:
-        following.look(packets_in(frame.data, frame.linktype))
-    found = _met(following, everywhere.events)
-    return any(met.drops for heard in found.values() for met in heard)
+class _Progress:
+    """How far the packet is, while it is on its way. It only says when to stop waiting."""
 
+    def __init__(self, probe: Probe) -> None:
+        self.source, self.following = probe.source, probe.following()
+        self.read = 0  # frames looked at
+        self.last_ns = 0
+        self.asking = False  # the last thing that was heard is a question by ARP
+        self.home = False  # the answer came in where the packet set off
 
-def _is_over(probe: Probe, seen: Capture) -> bool:
-    """Whether the last frame of ours is long ago, and nobody waits for an answer to ARP."""
-    following, last, asking = probe.following(), 0, False
-    for frame in seen.frames:
-        packets = packets_in(frame.data, frame.linktype)
-        found = following.look(packets)
-        if found:
-            last, asking = frame.time_ns, False
-        elif packets and packets[0].arp:
-            asking = packets[0].arp[0] == 1
-    return not asking and time.time_ns() - last > QUIET * 1e9
+    def look(self, seen: Capture) -> None:
+        frames = seen.frames
+        for frame in frames[self.read :]:
+            packets = packets_in(frame.data, frame.linktype)
+            found = self.following.look(packets)
+            if found:
+                self.last_ns, self.asking = frame.time_ns, False
+                self.home |= found.role == "answer" and (frame.namespace, frame.direction) == (self.source, "in")
+            elif packets and packets[0].arp:
+                self.asking = packets[0].arp[0] == 1
+        self.read = len(frames)
+
+    def is_quiet(self) -> bool:
+        return not self.asking and time.time_ns() - self.last_ns > QUIET * 1e9
+
+    def dropped(self, events: Mapping[str, list[Event]]) -> bool:
+        """Whether a rule dropped the packet or its answer: then nothing more is to come but what it sent at once."""
+        if not any(event.verdict == "drop" for heard in events.values() for event in heard):
+            return False
+        return any(met.drops for heard in _met(self.following, events).values() for met in heard)

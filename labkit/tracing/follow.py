@@ -56,10 +56,14 @@ def trace(
     namespaces.inode(namespace)  # raises NotFound
     chosen = [word for word, value in (("tcp", tcp), ("udp", udp), ("http", http), ("dns", dns)) if value is not None]
     if len(chosen) > 1:
-        raise WrongUse(f"failed to trace: {' and '.join(chosen)} were asked for at once", "give one of them")
+        raise WrongUse(f"failed to trace: {' and '.join(chosen)} were asked for at once", "give one")
     for port in (tcp, udp, http):
         if port is not None and not 0 < port < 65536:
             raise WrongUse(f"failed to trace: {port} is no port", "ports are 1 to 65535")
+    if ttl is not None and not 0 < ttl < 256:
+        raise WrongUse(f"failed to trace: a TTL of {ttl} is out of range", "a TTL is 1 to 255")
+    if not 0 <= size <= 65507:
+        raise WrongUse(f"failed to trace: a ping of {size} bytes is out of range", "0 to 65507 bytes")
     if not isinstance(packet, str):
         if chosen:
             raise WrongUse(f"failed to trace: a packet and {chosen[0]} were given", "a packet says itself what it is")
@@ -134,21 +138,19 @@ class _Explanation:
     # the way there
 
     def _goal(self, steps: Sequence[Step]) -> Step | None:
-        """Return the step nearest to where the packet was to go: one that its namespace takes for its own; else the
-        last that was for the one who heard it; else the last."""
-        coming = [step for step in steps if step.comes_in and self._takes(step)]
-        own = [step for step in coming if self.network.owns(step.namespace, step.packet.dst)]
+        """Return the step nearest to where the packet was to go: one that its namespace takes for its own; else an end
+        of the way that was for the one who heard it; else an end where its address lives; else the last end."""
+        taken = [step for step in steps if step.comes_in and self._takes(step)]
+        own = [step for step in taken if self.network.owns(step.namespace, step.packet.dst)]
         own = own or [step for step in steps if step.comes_in and self._answers_arp(step)]
-        for found in (own, self._furthest(steps), coming, steps):
+        followed = {id(step.before) for step in steps if step.before is not None}
+        ends = [step for step in steps if id(step) not in followed]
+        meant = [step for step in ends if not step.comes_in or self._takes(step)]
+        there = [step for step in ends if self.network.owns(step.namespace, step.packet.dst)]
+        for found in (own, meant, there, ends):
             if found:
                 return found[-1]
         return None
-
-    def _furthest(self, steps: Sequence[Step]) -> list[Step]:
-        """Return the ends of ways on which every step was for the one who heard it."""
-        followed = {id(step.before) for step in steps if step.before is not None}
-        ends = [step for step in steps if id(step) not in followed]
-        return [step for step in ends if not step.comes_in or self._takes(step)]
 
     def _takes(self, step: Step) -> bool:
         """Whether the frame is for this link: by its MAC, or because it is a bridge's port, or has no MAC."""

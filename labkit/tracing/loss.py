@@ -23,6 +23,7 @@ from labkit.tracing.lookups import Answer, listens
 from labkit.tracing.network import TUNNELS, Network
 from labkit.tracing.path import Step
 from labkit.tracing.records import Cause, Leg
+from labkit.tracing.rules import Event
 
 __all__ = ["Loss"]
 
@@ -103,6 +104,10 @@ class Loss:
         sentence = f"{namespace} dropped it by a rule of chain {chain}: {text}"
         return self._say("firewall", namespace, interface, sentence, "the kernel's trace of its rules")
 
+    def _link_named(self, namespace: str, event: Event) -> str | None:
+        links = self.network.state(namespace).links
+        return next((link.ifname for link in links if link.ifindex == (event.link_in or event.link_out)), None)
+
     # at the start: nothing was on any wire
 
     def _at_the_start(self) -> Cause | None:
@@ -112,7 +117,7 @@ class Loss:
         answer = self.deciding.look_up(where, packet, "", packet.src)
         if answer.resolved is None or answer.resolved.type not in ("unicast", "local"):
             return self._no_route(where, packet, answer, None)
-        return self._leaves(where, packet, answer.resolved, answer) or self._refused(where, answer.resolved)
+        return self._refused(where, answer.resolved) or self._leaves(where, packet, answer.resolved, answer)
 
     def _refused(self, where: str, route: Route) -> Cause | None:
         """The kernel told the sender why."""
@@ -177,21 +182,26 @@ class Loss:
             if upper is None or not upper.is_up:
                 return self._say("link_down", where, bridge, f"{where}'s bridge {bridge} is down", "the link's state")
         link = self.network.link(where, name)
-        mine = link.address if link else ""
-        if (
-            not bridge
-            and not last.is_ours
-            and mine
-            and last.packet.dst_mac != mine
-            and link
-            and link.link_type == "ether"
-        ):
-            sentence = (
-                f"{where} did not take it: the frame is for {last.packet.dst_mac}, and {name} has {mine}; "
-                "its sender has a wrong neighbour entry"
-            )
-            return self._say("neighbour", where, name, sentence, "the frame's destination MAC")
+        other = link is not None and link.link_type == "ether" and link.address not in ("", last.packet.dst_mac)
+        if link is not None and other and not bridge and not last.is_ours:
+            return self._for_another(last, link)
         return self._routed(last, bridge or name)
+
+    def _for_another(self, last: Step, link: Link) -> Cause:
+        """Its frame is for another MAC: a bridge sent it to the wrong port, or its sender has the wrong MAC."""
+        where, name, mac = last.namespace, last.interface, last.packet.dst_mac
+        owner = self.network.has_mac(mac)
+        sent = last.before
+        bridge = self.network.bridge_of(sent.namespace, sent.interface) if sent else None
+        entry = self.network.fdb(sent.namespace, bridge, mac) if sent and bridge else None
+        if owner and sent and entry and entry.ifname == sent.interface:
+            sentence = f"{sent.namespace}'s {bridge} sent it out by {entry.ifname}, but {owner} has the MAC {mac}"
+            return self._say("fdb", sent.namespace, entry.ifname, sentence, f"FDB entry: {entry.text}")
+        sentence = (
+            f"{where} did not take it: the frame is for {mac}, and {name} has {link.address}; "
+            "its sender has a wrong neighbour entry"
+        )
+        return self._say("neighbour", where, name, sentence, "the frame's destination MAC")
 
     def _is_the_bridges(self, where: str, bridge: str, mac: str) -> bool:
         link = self.network.link(where, bridge)
@@ -269,6 +279,15 @@ class Loss:
             return self._no_arp_answer(last)
         if packet.protocol < 0:
             return None
+        turned, known = self.deciding.translated(where, packet)
+        cause = self._routed_as(where, turned, iif)
+        if cause and known and turned.dst != packet.dst:
+            to = f"{turned.dst}:{turned.ports[1]}" if turned.ports else turned.dst
+            sentence = f"{where} turned it to {to} by a connection that it knew already, whatever its rules say now; "
+            return self._say("conntrack", where, iif, sentence + cause.sentence, cause.known_by)
+        return cause
+
+    def _routed_as(self, where: str, packet: Packet, iif: str) -> Cause | None:
         answer = self.deciding.look_up(where, packet, iif, packet.src)
         if reverse := self._reverse_path(where, packet, iif, answer):
             return reverse
@@ -298,19 +317,19 @@ class Loss:
 
     def _reverse_path(self, where: str, packet: Packet, iif: str, answer: Answer) -> Cause | None:
         """rp_filter: is the way back to the sender the way it came? Source: ip-sysctl, rp_filter; RFC 3704."""
-        counted = self._counter(where, "TcpExt.IPReversePathFilter")
-        if ":" in packet.dst:
+        if ":" in packet.dst or answer.errno not in (errno.EINVAL, errno.EXDEV):
             return None
-        if self.network.owns(where, packet.src) and answer.errno in (errno.EINVAL, errno.EXDEV):
+        if self.network.owns(where, packet.src):
             sentence = f"{where} dropped it on {iif}: its source {packet.src} is {where}'s own address (a martian)"
             return self._say("rp_filter", where, iif, sentence, f"lookup: {answer.command}")
-        if not counted and answer.errno != errno.EXDEV:
-            return None
         link = self.network.link(where, iif)
         every = int(self.network.state(where).sysctls.get("net.ipv4.conf.all.rp_filter", "0"))
         value = max(every, int(link.sysctls.get("rp_filter", 0)) if link else 0)
-        back = self.deciding.look_up(where, _turned(packet), "", "")
-        device = back.resolved.dev if back.resolved else None
+        back = self.deciding.look_up(where, _turned(packet), "", "").resolved
+        device = back.dev if back else None
+        counted = self._counter(where, "TcpExt.IPReversePathFilter")
+        if not value or ((device == iif or (device and value > 1)) and not counted):
+            return None
         way = f"its route back to {packet.src} leads by {device}" if device else f"it has no route back to {packet.src}"
         sentence = f"{where} dropped it on {iif}: rp_filter is {value} there, and {way}"
         return self._say("rp_filter", where, iif, sentence, counted or f"lookup: {answer.command}")
@@ -378,11 +397,29 @@ class Loss:
             return None
         if entry is not None and entry.lladdr and entry.standing != "unanswered":
             return None
+        if refused := self._refuses_to_answer(where, hop):
+            return refused
         kind = "by neighbour solicitation" if ":" in hop else "by ARP"
         reached = self._reached(hop)
         sentence = f"{where} asked {kind} on {device} who has {hop}, and nobody answered{reached}"
         known = "its question on the wire" if asked else f"neighbour entry: {entry.text}" if entry else ""
         return self._say("neighbour", where, device, sentence, known)
+
+    def _refuses_to_answer(self, where: str, hop: str) -> Cause | None:
+        """A rule dropped the question or its answer; or rp_filter, which holds for ARP too: who asks with a source
+        whose way back is elsewhere gets no answer."""
+        owner = self.network.owner(hop)
+        for namespace in filter(None, (where, owner)):
+            for event in self.evidence.events.get(namespace, []):
+                arp = event.packet.arp if event.packet else None
+                if arp and event.verdict == "drop" and hop in (arp[2], arp[4]):
+                    return self._dropped(namespace, self._link_named(namespace, event), Met(self.role, event))
+        for frame, packet in self._questions(hop):
+            if owner and frame.namespace == owner and frame.direction == "in" and packet.arp:
+                asking = Packet(src=packet.arp[2], dst=hop)
+                answer = self.deciding.look_up(owner, asking, frame.interface, asking.src)
+                return self._reverse_path(owner, asking, frame.interface, answer)
+        return None
 
     def _asked(self, where: str, hop: str) -> bool:
         return any(frame.namespace == where and frame.direction == "out" for frame, _ in self._questions(hop))

@@ -57,6 +57,14 @@ class Network:
         """Return the first namespace that has this IP address, or None."""
         return next((name for name in self.snapshot if self.owns(name, address)), None)
 
+    def has_mac(self, mac: str) -> str | None:
+        """Return the first link that has this MAC, as "blue/eth0", or None."""
+        for state in self.snapshot.namespaces:
+            for link in state.links:
+                if link.address == mac:
+                    return f"{state.name}/{link.ifname}"
+        return None
+
     def neighbour(self, namespace: str, device: str, address: str) -> Neighbour | None:
         """Return what is known of a neighbour on a link."""
         for entry in self.snapshot[namespace].neighbours:

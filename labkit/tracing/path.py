@@ -84,8 +84,13 @@ def _followed(step: Step, steps: Sequence[Step], network: Network) -> Step | Non
 
 
 def _leads_to(one: Step, step: Step, network: Network) -> bool:
+    """Whether `step` can be the next one in the same namespace. What leaves by a bridge's port came in by another of
+    its ports, or from the bridge itself; what leaves by any other link may have come in anywhere."""
+    if one.comes_in and not step.comes_in:
+        bridge = network.bridge_of(step.namespace, step.interface)
+        return bridge is None or network.bridge_of(one.namespace, one.interface) == bridge
     if one.comes_in:
-        return not step.comes_in or network.is_above(step.namespace, step.interface, one.interface)
+        return network.is_above(step.namespace, step.interface, one.interface)
     return not step.comes_in and network.is_above(step.namespace, one.interface, step.interface)
 
 

@@ -16,6 +16,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ _LEGACY = {"ip": ("iptables-legacy", 2), "ip6": ("ip6tables-legacy", 10)}
 _LEGACY_HOOKS = ("PREROUTING", "OUTPUT")
 _PREFIX = re.compile(r"TRACE: (\w+):(\S+):(rule|policy|return):(\d+) ?")
 _SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+_PATIENCE = 5.0  # seconds
+_OURS = "labkit_trace_"
 _LOGGER = "nfnetlink_log"
 
 
@@ -73,7 +76,7 @@ class Listener:
         self._nft: Socket | None = None
         self._log: Socket | None = None
         self._undo: list[Callable[[], object]] = []
-        self._owned = f"labkit_trace_{os.getpid()}_{id(self):x}"
+        self._owned = f"{_OURS}{os.getpid()}_{id(self):x}"
         try:
             self._listen_to_nftables()
             for family in _LEGACY:
@@ -93,7 +96,7 @@ class Listener:
         found: list[Event] = []
         if self._nft is not None:
             heard = [(family, body) for kind, family, body in self._nft.heard() if kind == NFTABLES << 8 | _TRACE]
-            found += [event for _, body in heard if (event := self._event(attributes(body)))]
+            found += [event for family, body in heard if (event := self._event(family, attributes(body)))]
         if self._log is not None:
             found += [event for kind, family, body in self._log.heard() if (event := _logged(kind, family, body))]
         return found
@@ -143,9 +146,9 @@ class Listener:
             messages.append(Message(NFTABLES, _NEWRULE, family, rule, flags=_CREATE | 0x800))  # append
         return messages
 
-    def _event(self, tells: dict[int, bytes]) -> Event | None:
+    def _event(self, family: int, tells: dict[int, bytes]) -> Event | None:
         table = _text(tells.get(1))
-        if table == self._owned:
+        if table.startswith(_OURS):  # of this trace, or of another at the same time
             return None
         verdict = attributes(tells.get(5, b""))
         code = struct.unpack(">i", verdict[1])[0] if 1 in verdict else 0
@@ -154,7 +157,7 @@ class Listener:
             code = number(tells[16]) or 0
         target = f" {_text(verdict.get(2))}" if 2 in verdict else ""
         return Event(
-            family=_FAMILIES.get(number(tells.get(15)) or 0, "ip"),
+            family=_FAMILIES.get(family, str(family)),
             table=table,
             chain=_text(tells.get(2)),
             kind=kind,
@@ -176,7 +179,7 @@ class Listener:
             raise FileNotFoundError(2, f"{program} is not installed")
         if self._log is None:
             self._log = Socket()
-            self._log.ask(Message(LOG, 1, 0, attribute(1, b"\1")))  # NFULNL_CFG_CMD_BIND, group 0: what TRACE logs to
+            _bind_to_group_0(self._log)
             self._log.ask(Message(LOG, 1, 0, attribute(2, struct.pack(">IBx", 0xFFFF, 2)) + attribute(5, be32(1))))
         key = f"net.netfilter.nf_log.{number_of_family}"
         before = sysctl.read(key)
@@ -186,6 +189,21 @@ class Listener:
             rule = [chain, "-j", "TRACE", "-m", "comment", "--comment", self._owned]
             _run(path, "-I", *rule)
             self._undo.append(lambda rule=rule: _run(path, "-D", *rule))  # type: ignore[misc]
+
+
+def _bind_to_group_0(opened: Socket) -> None:
+    """Hear what TRACE logs. A group has one listener: where another trace listens, wait until it is done. All traces
+    take the namespaces in the same order, so that none waits for one that waits for it."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            opened.ask(Message(LOG, 1, 0, attribute(1, b"\1")))  # NFULNL_CFG_CMD_BIND
+        except PermissionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _run(path: str, verb: str, *rule: str) -> None:
