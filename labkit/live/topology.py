@@ -5,7 +5,7 @@ The picture is labkit.see's. On a change the namespaces of the view are read aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import NamespaceGone, NotFound
@@ -14,7 +14,8 @@ from labkit.live import details, following, words
 from labkit.live.view import View
 from labkit.net import namespace as namespaces
 from labkit.see import show
-from labkit.state import Snapshot, difference, snapshot
+from labkit.state import Difference, Snapshot, difference, snapshot
+from labkit.state.reread import refreshed
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -75,25 +76,26 @@ class TopologyView(View):
             following.leave(self)
 
     def network_changed(self, changed: frozenset[str]) -> None:
-        """Draw again, if it is about a namespace of this view."""
-        if self._following and (not self.names or changed & set(self.names)):
-            self._look()
+        """Draw again, if it is about namespaces of this view."""
+        ours = changed & set(self.names) if self.names else changed
+        if self._following and ours:
+            self._look(ours)
 
-    def _look(self, said: str = "") -> None:
+    def _look(self, changed: frozenset[str] | None = None, said: str = "") -> None:
+        """Draw what is there now, and say what is different; only `changed` is read again, where that is enough."""
         with self._lock:
-            before, self._now = self._now, _read(self.names)
-            if changes := difference(before, self._now):
+            before, again = self._now, refreshed(self._now, changed) if changed else None
+            self._now = again or _read(self.names)
+            compared = changed if changed and again else {*before, *self._now}
+            if changes := _difference_in(compared, before, self._now):
                 told = " ".join(filter(None, [said, words.sentence(changes)]))
                 self._draw(said=told, fresh=[[change.namespace, change.key] for change in changes])
             elif said:
                 self._draw(said=said)
 
     def _draw(self, **more: Any) -> None:
-        if self._comparing:
-            shown = show.difference(difference(self._marked, self._now))
-            shown = shown if shown.text != "no difference" else show.topology(self._now)
-        else:
-            shown = show.topology(self._now)
+        changes = self._comparing and difference(self._marked, self._now)
+        shown = show.difference(changes) if changes else show.topology(show.picture_of(self._now))
         state = {"live": True, "following": self._wanted, "comparing": self._comparing, "said": "", "fresh": []}
         if self._closing:
             state["closed"] = True
@@ -109,7 +111,7 @@ class TopologyView(View):
         if self._wanted:
             self._following = True
             following.follow(self)
-            self._look("following again.")
+            self._look(said="following again.")
         else:
             self.sleep()
             with self._lock:
@@ -126,6 +128,10 @@ class TopologyView(View):
             changes = len(difference(self._marked, self._now))
             told = f"{changes or 'no'} change{'' if changes == 1 else 's'} since the mark"
             self._draw(said=told if self._comparing else "as it is now")
+
+
+def _difference_in(names: Iterable[str], before: Snapshot, after: Snapshot) -> Difference:
+    return difference(*(one.only(*(name for name in one if name in names)) for one in (before, after)))
 
 
 def _no_namespace(name: str) -> str:

@@ -61,7 +61,7 @@ class Page:
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
+def lab(network: None) -> Iterator[Lab]:
     containers = (Container("red", "10.0.0.2/24", "br0"), Container("blue", "10.0.0.3/24", "br0"))
     with build(Topology(Bridge("br0", "10.0.0.1/24"), *containers)) as lab:
         snapshot()
