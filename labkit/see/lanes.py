@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from labkit.see.measure import CHARACTER
 from labkit.see.picture import End, Picture, Tunnel, state_between
 
-__all__ = ["Branch", "Lane", "Trunk", "branch", "buses", "lanes_in", "trunks_of"]
+__all__ = ["Branch", "Lane", "Trunk", "branch", "buses", "lanes_in", "place_labels", "trunks_of"]
 
-FIRST, LANE, BRANCHES, BUS = 20.0, 16.0, 11.0, 14.0
+FIRST, LANE, BRANCHES, BUS = 20.0, 16.0, 10.0, 14.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Lane:
     branches: list[Branch] = field(default_factory=list)
     label: str = ""
     x: float = 0.0
+    label_y: float = 0.0
 
     @property
     def is_straight(self) -> bool:
@@ -70,7 +72,7 @@ def trunks_of(picture: Picture) -> list[Trunk]:
     plugs = picture.plugs()
     networks: defaultdict[tuple[str, str, str, bool], list[Tunnel]] = defaultdict(list)
     for tunnel in picture.tunnels:
-        if all(end in plugs for end in tunnel.ends):
+        if all(end in plugs for end in tunnel.ends) and tunnel.ends[0][0] != tunnel.ends[1][0]:
             state = state_between([plugs[end] for end in tunnel.ends])
             words = f"{tunnel.words}, {state}" if state in ("down", "no carrier") else tunnel.words
             networks[words, tunnel.sign, state, tunnel.one_way].append(tunnel)
@@ -146,10 +148,26 @@ def branch(trunks: list[Trunk], channels: Callable[[End], int], place: Callable[
             at[end].append((goes_down, -lane.at if goes_down else lane.at, number))
     for end, leaving in at.items():
         x, y = place(end)
-        apart = min(BRANCHES, 30 / len(leaving))
+        apart = min(BRANCHES, 60 / len(leaving))
         for index, (_, _, number) in enumerate(sorted(leaving)):
             lane = next(lane for lane in trunks[number].lanes if lane.channel == channels(end))
             lane.branches.append(Branch(end, x, y + apart * index))
+
+
+def place_labels(trunks: list[Trunk]) -> None:
+    """Give each label its height: the middle of the longest stretch of its lane that no branch crosses."""
+    lanes = [(trunk, lane) for trunk in trunks for lane in trunk.lanes]
+    for trunk, lane in lanes:
+        own = [branch.y for branch in lane.branches] + ([trunk.bus] if trunk.bus else [])
+        crossing = [
+            branch.y
+            for _, other in lanes
+            if other.channel == lane.channel and other.at > lane.at
+            for branch in other.branches
+            if min(own) < branch.y < max(own)
+        ]
+        above, below = max(pairwise(sorted([*own, *crossing])), key=lambda pair: pair[1] - pair[0])
+        lane.label_y = (above + below) / 2
 
 
 def buses(trunks: Iterable[Trunk], below: float) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from labkit.see.lanes import Trunk, branch, buses, lanes_in, trunks_of
+from labkit.see.lanes import Trunk, branch, buses, lanes_in, place_labels, trunks_of
 from labkit.see.measure import (
     CHARACTER,
     LINE,
@@ -45,6 +45,7 @@ class Row:
     y: float = 0.0
     height: float = 0.0
     x: float = 0.0  # where the cable begins
+    out: float = 0.0  # where it leaves the box that it must cross first: a node, below its pods
     inner: bool = False  # the cable leads to a box inside this one
 
 
@@ -136,8 +137,8 @@ class _Placing:
         """A box with tunnels only stands where those with cables stand, not with the lonely ones."""
         boxes = list(dict.fromkeys(self._outermost(name) for name, _ in trunk.ends))
         for name in boxes:
-            if not self.near[name]:
-                others = [other for other in boxes if other != name]
+            others = [other for other in boxes if other != name]
+            if others and not self.near[name]:
                 self.near[name] = others[:1]
                 self.near[others[0]].append(name)
 
@@ -408,6 +409,7 @@ class _Placing:
         """Boxes without cables: in rows below the others."""
         y = max(self.free.values(), default=MARGIN + self._caption())
         y = buses(self.trunks, y)
+        place_labels(self.trunks)
         self.free.clear()
         x, tallest, limit = MARGIN, 0.0, max(width, 760.0)
         for box in boxes:
@@ -477,3 +479,6 @@ def _spread(placed: PlacedBox) -> None:
         bridge.x, bridge.width = placed.x + PAD, own - 2 * PAD
         for row in bridge.rows:
             row.x = bridge.x if row.side == "left" else bridge.x + bridge.width
+    for row in placed.every_row():
+        crosses = placed.inside and row.side == "right" and not row.inner
+        row.out = placed.x + placed.width if crosses else row.x

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from html import escape
-from itertools import pairwise
 from string import Template
 
 from labkit.see.lanes import Branch, Lane, Trunk
@@ -91,6 +90,7 @@ def parts_of(layout: Layout) -> list[str]:
     parts = [text(20, 30, "s", picture.caption)] if picture.caption else []
     parts += [part for box in layout.boxes for part in _box(box)]
     parts += [part for trunk in layout.trunks for part in _trunk(trunk)]
+    parts += [part for trunk in layout.trunks for part in _words(trunk)]
     for (cable, one, other), reach in zip(layout.cables, layout.loops, strict=True):
         parts += _cable(state_between([one.plug, other.plug]), cable, one, other, reach)
     cabled = {id(row) for _, *rows in layout.cables for row in rows}
@@ -199,17 +199,18 @@ def _cable(state: str, cable: Cable, one: Row, other: Row, reach: float) -> list
         )
     )
     first, last = sorted((one, other), key=lambda row: row.x)
+    ways = "".join(f"M{row.x:g} {row.y:g}H{row.out:g}" for row in (first, last) if row.out != row.x)
     if first.side == last.side:  # both in one column: a loop beside it
         reach = reach if first.side == "right" else -reach
-        far = max(first.x, last.x) + reach
-        path = f"M{first.x:g} {first.y:g}C{far:g} {first.y:g} {far:g} {last.y:g} {last.x:g} {last.y:g}"
+        far = max(first.out, last.out) + reach
+        path = f"{ways}M{first.out:g} {first.y:g}C{far:g} {first.y:g} {far:g} {last.y:g} {last.out:g} {last.y:g}"
         middle = far - reach / 4, (first.y + last.y) / 2
     elif first.y == last.y:
         path = f"M{first.x:g} {first.y:g}H{last.x:g}"
         middle = (first.x + last.x) / 2, first.y
     else:
-        bend = (first.x + last.x) / 2
-        path = f"M{first.x:g} {first.y:g}C{bend:g} {first.y:g} {bend:g} {last.y:g} {last.x:g} {last.y:g}"
+        bend = (first.out + last.out) / 2
+        path = f"{ways}M{first.out:g} {first.y:g}C{bend:g} {first.y:g} {bend:g} {last.y:g} {last.out:g} {last.y:g}"
         middle = bend, (first.y + last.y) / 2
     parts = [f'<path class="{kind}" d="{path}" data-ends="{escape(ends)}"/>']
     label = f"{cable.sign} {SIGNS[cable.sign]}" if cable.sign else state if state in ("down", "no carrier") else ""
@@ -237,14 +238,20 @@ def _trunk(trunk: Trunk) -> list[str]:
         path += f"M{trunk.lanes[0].x:g} {trunk.bus:g}H{trunk.lanes[-1].x:g}"
     off = "off" if trunk.state in ("down", "no carrier") else ""
     kind = " ".join(filter(None, ["tunnel", off, _MARKS.get(trunk.sign, "")]))
-    parts = [f'<path class="pipe" d="{path}"/>', f'<path class="{kind}" d="{path}" data-ends="{ends}"/>']
+    return [f'<path class="pipe" d="{path}"/>', f'<path class="{kind}" d="{path}" data-ends="{ends}"/>']
+
+
+def _words(trunk: Trunk) -> list[str]:
+    """Its label, on the line where that is straight, else at its right."""
+    parts: list[str] = []
+    off = trunk.state in ("down", "no carrier")
     colour = SIGNS[trunk.sign] if trunk.sign else "down" if off else "via"
     for lane in (lane for lane in trunk.lanes if lane.label):
         if lane.is_straight:
             middle = sum(branch.x for branch in lane.branches) / 2
             parts += _label(middle, lane.branches[0].y, colour, lane.label)
         else:
-            parts.append(text(lane.x + 9, _label_height(lane, trunk.bus), colour, lane.label))
+            parts.append(text(lane.x + 9, lane.label_y + 4, colour, lane.label))
     return parts
 
 
@@ -269,13 +276,6 @@ def _lane(lane: Lane, bus: float) -> str:
 def _from(branch: Branch, x: float, *, down: bool) -> str:
     turn = 6 if branch.x < x else -6
     return f"M{branch.x:g} {branch.y:g}H{x - turn:g}q{turn:g} 0 {turn:g} {6 if down else -6}"
-
-
-def _label_height(lane: Lane, bus: float) -> float:
-    """The middle of the longest stretch between two branches."""
-    heights = sorted([branch.y for branch in lane.branches] + ([bus] if bus else []))
-    above, below = max(pairwise(heights), key=lambda pair: pair[1] - pair[0])
-    return (above + below) / 2 + 4
 
 
 def _mouths(trunk: Trunk) -> list[str]:

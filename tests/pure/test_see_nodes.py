@@ -345,6 +345,19 @@ def test_any_picture_with_tunnels_can_be_drawn() -> None:
     assert joined > 20
 
 
+def test_any_two_pictures_can_be_compared() -> None:
+    nested = 0
+    for seed in range(60):
+        dice = random.Random(seed)
+        before, after = (with_tunnels(picture_of(some_topology(dice)), dice) for _ in range(2))
+        both = compared(before, after)
+        nested += bool(parents(both))
+        in_order(layout_of(both))
+        in_order(layout_of(folded(both)))
+        assert not re.search(r"^ *[-+~] ", text_of(compared(before, before)).split("\n", 1)[-1], re.MULTILINE)
+    assert nested > 5
+
+
 def with_tunnels(picture: Picture, dice: random.Random) -> Picture:
     ends = [box for box in picture.boxes if dice.random() < 0.3]
     plug = Plug("vx", "vxlan", mtu=1450, facts=("vni 1", "local 10.0.0.1"))
