@@ -22,7 +22,7 @@ function captureView(context) {
     type: "search", class: "labkit-filter", spellcheck: "false",
     "aria-label": "Filter", placeholder: "words, or tcpdump's: icmp and host 10.0.0.2",
   });
-  const count = h("span", { class: "labkit-count", role: "status" });
+  const count = h("span", { class: "labkit-matches", role: "status" });
   const problem = h("p", { class: "labkit-problem", role: "alert", hidden: true });
   const notes = h("ul", { class: "labkit-notes" });
   const saver = (name, title, filter) =>
@@ -56,7 +56,7 @@ function captureView(context) {
     swap(sequence, (await ask(model, "picture", { filter: input.value })).svg);
   }
 
-  // One question at a time; what changed meanwhile is asked for after the answer.
+  // One question at a time; what changed meanwhile is asked next.
   function load() {
     stale = true;
     return loading ??= (async () => {
@@ -166,7 +166,7 @@ function saveFile({ name, frames }, data, view) {
   view.say(`${name}: ${frames} frames, for wireshark or tcpdump -r`);
 }
 
-// One frame: its layers as a tree, its bytes in hex. What is pointed at in one is marked in both.
+// One frame: its layers and its bytes. What is pointed at in one is marked in both.
 function openedFrame(answer, view) {
   const bytes = answer.hex.match(/../g) ?? [];
   const items = [];
@@ -242,7 +242,7 @@ function openedFrame(answer, view) {
   roving(tree, "[role=tree]>[role=treeitem],[role=group]:not([hidden])>[role=treeitem]", (element) => {
     if (element.hasAttribute("aria-expanded")) fold(element, element.nextElementSibling.hidden);
   });
-  return [h("div", { class: "labkit-frame-title" }, `Frame ${answer.title}`), h("div", { class: "labkit-columns" }, tree, hex)];
+  return [h("div", { class: "labkit-frame-title" }, `Frame ${answer.title}`), h("div", { class: "labkit-beside" }, tree, hex)];
 }
 
 // Scroll `element` into sight within `place`, and nothing else of the page.

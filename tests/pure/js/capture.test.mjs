@@ -64,10 +64,10 @@ test("of 5,000 frames only those near the ones in sight are asked for and drawn"
 
 test("what matches is counted in words, and read out", async () => {
   const view = await shown();
-  assert.equal(view.one(".labkit-count").textContent, "5000 frames");
+  assert.equal(view.one(".labkit-matches").textContent, "5000 frames");
   await view.type("icmp");
-  assert.equal(view.one(".labkit-count").textContent, "3 of 5000 frames match, read as a tcpdump filter");
-  assert.equal(view.one(".labkit-count").getAttribute("aria-live"), "polite");
+  assert.equal(view.one(".labkit-matches").textContent, "3 of 5000 frames match, read as a tcpdump filter");
+  assert.equal(view.one(".labkit-matches").getAttribute("aria-live"), "polite");
   assert.equal(view.one(".labkit-problem").hidden, true);
 });
 
@@ -192,10 +192,10 @@ test("rows that Python sends unasked are shown, and not read out; another page's
   const view = await shown();
   const [{ page: me }] = view.model.asked("rows");
   view.model.tell({ ask: "rows", page: "another", ...about(0, 9) });
-  assert.equal(view.one(".labkit-count").textContent, "5000 frames");
+  assert.equal(view.one(".labkit-matches").textContent, "5000 frames");
   view.model.tell({ ask: "rows", page: me, ...about(0, 9), total: 9, running: true, dropped: 2, notes: ["2 frames came late"] });
-  assert.equal(view.one(".labkit-count").textContent, "9 frames, running");
-  assert.equal(view.one(".labkit-count").getAttribute("aria-live"), "off");
+  assert.equal(view.one(".labkit-matches").textContent, "9 frames, running");
+  assert.equal(view.one(".labkit-matches").getAttribute("aria-live"), "off");
   assert.deepEqual(view.all(".labkit-notes li").map((note) => note.textContent), ["2 frames came late"]);
   view.model.tell({ ask: "rows", page: me, ...about(0, 9), dropped: 2 });
   assert.deepEqual(view.all(".labkit-notes li").map((note) => note.textContent), ["2 frames are missing"]);
