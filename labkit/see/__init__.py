@@ -4,6 +4,7 @@
                                                                                              →  layout  →  SVG
     capture  →  packets, each the same bytes seen at several places  →  table, lanes
     frame  →  layers, each field with its bytes  →  list beside a dump
+    trace  →  the way of a packet on the picture of the network  →  beads and lanes, its hops below
 
 Every SVG stands alone (no script, no font or file fetched, light and dark), carries its text twin as description,
 and is the same, byte for byte, for the same data.
@@ -20,6 +21,9 @@ from labkit.see.show import (
     topology,
     topology_svg,
     topology_text,
+    trace,
+    trace_svg,
+    trace_text,
 )
 
 __all__ = [
@@ -33,4 +37,7 @@ __all__ = [
     "topology",
     "topology_svg",
     "topology_text",
+    "trace",
+    "trace_svg",
+    "trace_text",
 ]

@@ -16,8 +16,10 @@ from labkit.see.layout import layout_of
 from labkit.see.picture import Note, Picture
 from labkit.see.svg import svg_of
 from labkit.see.text import text_of
+from labkit.see.trace import svg_of_trace, text_of_trace
 from labkit.state.difference import Difference
 from labkit.state.snapshot import Snapshot
+from labkit.tracing.records import Trace
 
 __all__ = [
     "Shown",
@@ -31,6 +33,9 @@ __all__ = [
     "topology",
     "topology_svg",
     "topology_text",
+    "trace",
+    "trace_svg",
+    "trace_text",
 ]
 
 Drawable = Topology | Snapshot | Difference | Picture
@@ -116,12 +121,29 @@ def packet(frame: Any) -> Shown:
     return Shown(packet_text(frame), packet_svg(frame))
 
 
+def trace_text(t: Trace) -> str:
+    """Return a trace in words: the verdict, each hop with what changed and what decided it, and why it ended."""
+    return text_of_trace(t)
+
+
+def trace_svg(t: Trace) -> str:
+    """Return a trace as a picture: the way of the packet on the network, and its hops below."""
+    return svg_of_trace(t)
+
+
+def trace(t: Trace) -> Shown:
+    """Show a trace."""
+    return Shown(trace_text(t), trace_svg(t))
+
+
 def mimebundle(x: Any) -> dict[str, str]:
-    """Return what `_repr_mimebundle_` of a Snapshot, Difference, Topology or Capture returns."""
+    """Return what `_repr_mimebundle_` of a Snapshot, Difference, Topology, Trace or Capture returns."""
     if isinstance(x, Topology | Picture):
         text, svg = topology_text(x), topology_svg(x)
     elif isinstance(x, Snapshot | Difference):
         text, svg = repr(x), topology_svg(x)
+    elif isinstance(x, Trace):
+        text, svg = trace_text(x), trace_svg(x)
     else:
         text, svg = capture_text(x), capture_svg(x)
     return {"text/plain": text, "image/svg+xml": svg}
