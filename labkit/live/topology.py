@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import NamespaceGone, NotFound
+from labkit.errors import LabkitError, NamespaceGone, NotFound
 from labkit.lab.topology import Topology
 from labkit.live import details, following, words
 from labkit.live.view import View
@@ -60,7 +60,8 @@ class TopologyView(View):
             "compare": self._compare,
             "close": lambda _: self.close(),
         }
-        super().__init__("topology", show.topology(self._now), answers, live=True, following=True, comparing=False)
+        state = {"live": True, "following": True, "comparing": False, "said": "", "fresh": []}
+        super().__init__("topology", show.topology(self._now), answers, **state)
 
     def wake(self) -> None:
         """Follow, unless the learner paused."""
@@ -78,8 +79,12 @@ class TopologyView(View):
     def network_changed(self, changed: frozenset[str]) -> None:
         """Draw again, if it is about namespaces of this view."""
         ours = changed & set(self.names) if self.names else changed
-        if self._following and ours:
+        if not self._following or not ours:
+            return
+        try:
             self._look(ours)
+        except LabkitError as error:  # no descriptors left, say: the picture stays, and the next change is another try
+            self.state = {**self.state, "said": f"not up to date: {error.message}"}
 
     def _look(self, changed: frozenset[str] | None = None, said: str = "") -> None:
         """Draw what is there now, and say what is different; only `changed` is read again, where that is enough."""
@@ -150,4 +155,5 @@ def _read(names: tuple[str, ...]) -> Snapshot:
             return snapshot(*(name for name in names if name in there))
         except _FAULTS:  # one died after it was listed
             continue
-    return snapshot().only()
+    everything = snapshot()  # which leaves out what dies meanwhile
+    return everything.only(*(name for name in names if name in everything))

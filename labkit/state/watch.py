@@ -70,7 +70,7 @@ class Watcher:
     @property
     def closed(self) -> bool:
         """Whether it hears nothing any more."""
-        return not self._end.alive
+        return not (self._end.alive and self._ears.is_listening)
 
     def close(self) -> None:
         """End its thread and close its sockets. Once more is as good as once."""
@@ -129,6 +129,10 @@ class _Ears:
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="labkit-watch", daemon=True)
         self._thread.start()
+
+    @property
+    def is_listening(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
         self._stopping = True

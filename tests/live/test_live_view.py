@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 from ipywidgets.widgets.widget import _instances
 
-from labkit.errors import WrongUse
+from labkit.errors import Unavailable, WrongUse
 from labkit.lab import Bridge, Container, Lab, Topology, build
 from labkit.live import View, view
-from labkit.live import view as view_function
 from labkit.live.view import _KEPT
 from labkit.state import snapshot
 
@@ -119,6 +118,23 @@ def test_the_view_of_a_lab_outlives_the_lab(lab: Lab) -> None:
     Page(shown)
     lab.down()
     until("nothing of it is drawn", lambda: 'data-namespace="red"' not in shown.state["svg"])
+
+
+def test_where_the_kernel_cannot_be_asked_the_view_says_so_and_tries_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = view(lab)
+    Page(shown)
+
+    def unavailable(*_: object) -> None:
+        raise Unavailable("failed to enter namespace 'red': too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("labkit.live.topology.refreshed", unavailable)
+        sh("ip -n red link set eth0 mtu 1400")
+        until("it is said", lambda: shown.state["said"].startswith("not up to date: failed to enter"))
+    sh("ip -n red link set eth0 mtu 1300")
+    until("the next change is drawn", lambda: "mtu 1300" in shown.state["text"])
 
 
 def test_a_view_that_no_page_shows_follows_nothing(lab: Lab) -> None:
@@ -315,4 +331,4 @@ def test_a_snapshot_and_a_topology_have_views_that_follow_nothing(lab: Lab) -> N
 
 def test_there_is_no_view_of_just_anything() -> None:
     with pytest.raises(WrongUse, match="failed to view a int: there is no picture of it"):
-        view_function(3)
+        view(3)

@@ -15,7 +15,8 @@ function topologyView(context) {
     const state = model.get("state");
     const focused = place.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     const svg = swap(place, state.svg);
-    svg.setAttribute("role", "group"); // as an img, what is in it could not be reached
+    svg.setAttribute("role", "tree"); // as an img, what is in it could not be reached
+    svg.setAttribute("aria-labelledby", svg.getAttribute("aria-labelledby").split(" ")[0]); // the title, not all in words
     place.querySelectorAll(BOXES).forEach(speak);
     refresh();
     if (focused) boxOf(place, focused)?.focus();
@@ -44,7 +45,10 @@ function speak(box) {
   const words = [...box.querySelectorAll("text")].map((line) =>
     line.children.length ? [...line.children].map((part) => part.textContent).join(" ") : line.textContent);
   const what = box.dataset.interface ? "interface" : "namespace";
-  box.setAttribute("role", "button");
+  let level = 1;
+  for (let above = box.parentNode.closest(BOXES); above; above = above.parentNode.closest(BOXES)) level++;
+  box.setAttribute("role", "treeitem");
+  box.setAttribute("aria-level", level);
   box.setAttribute("aria-label", `${what} ${words.join(", ")}`);
 }
 
@@ -67,7 +71,7 @@ function topologyControls(view) {
     () => send("mark"), { "data-control": "mark" });
   const close = button("Close", "Follow the network no more; the picture stays", () => send("close"), { "data-control": "close" });
   const lamp = h("span", { class: "labkit-lamp" });
-  const bar = h("div", { class: "labkit-bar", role: "toolbar", "aria-label": "Topology view" },
+  const bar = h("div", { class: "labkit-bar", role: "group", "aria-label": "Topology view" },
     lamp, follow, mark, compare, h("span", { class: "labkit-space" }), close);
   const draw = ({ live, following, comparing, closed }) => {
     bar.hidden = !live || closed === true;
@@ -145,7 +149,9 @@ function detailsPanel(view, find) {
     open: async (name) => {
       opened = name;
       await fill();
-      if (opened === name) (element.querySelector('[aria-selected="true"]') ?? element.querySelector("button"))?.focus();
+      if (opened !== name) return;
+      element.scrollIntoView({ block: "nearest", behavior: still() ? "auto" : "smooth" });
+      (element.querySelector('[aria-selected="true"]') ?? element.querySelector("button"))?.focus({ preventScroll: true });
     },
     refresh: () => { if (opened) fill(); },
   };

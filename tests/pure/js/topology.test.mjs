@@ -75,9 +75,13 @@ test("every box and interface has a role and says in words what it shows", async
   const view = await shown();
   const boxes = view.all("g[data-namespace], g[data-interface]");
   assert.ok(boxes.length > 8);
-  for (const one of boxes) assert.equal(one.getAttribute("role"), "button");
+  for (const one of boxes) assert.equal(one.getAttribute("role"), "treeitem");
   assert.match(box(view, "red").getAttribute("aria-label"), /^namespace red, eth0 10\.0\.0\.2\/24, 02:/);
-  assert.equal(view.one("svg").getAttribute("role"), "group");
+  const level = (selector) => view.one(selector).getAttribute("aria-level");
+  assert.deepEqual(["g[data-namespace=host]", "g[data-interface=br0]", "g[data-interface=veth-red]"].map(level), ["1", "2", "3"]);
+  const tree = view.one("svg");
+  assert.equal(tree.getAttribute("role"), "tree");
+  assert.equal(tree.querySelector(`#${tree.getAttribute("aria-labelledby")}`).localName, "title");
 });
 
 test("one Tab stop leads into the picture, and arrow keys to every box", async () => {
