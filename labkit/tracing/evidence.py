@@ -245,6 +245,7 @@ def _wait(probe: Probe, seen: Capture, everywhere: _Namespaces, timeout: float) 
         passed = time.monotonic() - start
         quiet = passed > QUIET and progress.is_quiet()
         if passed > timeout or quiet or progress.home or progress.dropped(everywhere.events):
+            probe.done(STEP)  # what came home a moment ago is with its sender now
             return
 
 

@@ -166,7 +166,9 @@ class Ping(_Socket):
         sock.sendto(message, (self.destination, 0))
 
     def _hear(self, sock: socket.socket) -> bool:
-        return self.token in sock.recv(65536, socket.MSG_DONTWAIT)  # other answers than ours arrive here too
+        while self.token not in sock.recv(65536, socket.MSG_DONTWAIT):  # other messages than ours arrive here too
+            pass
+        return True
 
     def following(self) -> Following:
         return Following(lambda packet: packet.kind == ECHO_REQUEST[self.protocol] and self._carries(packet))
