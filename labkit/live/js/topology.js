@@ -41,9 +41,12 @@ function boxOf(place, name) {
   return [...place.querySelectorAll(BOXES)].find((box) => nameOf(box) === name);
 }
 
+// A box says in words what it shows; of many interfaces only how many: each says the rest itself.
 function speak(box) {
-  const words = [...box.querySelectorAll("text")].map((line) =>
-    line.children.length ? [...line.children].map((part) => part.textContent).join(" ") : line.textContent);
+  const inside = box.querySelectorAll("g[data-interface]");
+  const lines = [...box.querySelectorAll("text")].filter((line) => inside.length <= 3 || line.parentNode === box);
+  const words = lines.map((line) => line.children.length ? [...line.children].map((part) => part.textContent).join(" ") : line.textContent);
+  if (inside.length > 3) words.push(`${inside.length} interfaces`);
   const what = box.dataset.interface ? "interface" : "namespace";
   let level = 1;
   for (let above = box.parentNode.closest(BOXES); above; above = above.parentNode.closest(BOXES)) level++;

@@ -79,6 +79,7 @@ test("every box and interface has a role and says in words what it shows", async
   assert.match(box(view, "red").getAttribute("aria-label"), /^namespace red, eth0 10\.0\.0\.2\/24, 02:/);
   const level = (selector) => view.one(selector).getAttribute("aria-level");
   assert.deepEqual(["g[data-namespace=host]", "g[data-interface=br0]", "g[data-interface=veth-red]"].map(level), ["1", "2", "3"]);
+  assert.match(box(view, "host").getAttribute("aria-label"), /^namespace host, (forwards IPv4, )?4 interfaces$/);
   const tree = view.one("svg");
   assert.equal(tree.getAttribute("role"), "tree");
   assert.equal(tree.querySelector(`#${tree.getAttribute("aria-labelledby")}`).localName, "title");
