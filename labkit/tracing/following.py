@@ -100,10 +100,13 @@ class Following:
 
     def _answers(self, packet: Packet) -> bool:
         if self.answer is not None:
-            same = signature(packet) == signature(self.answer) and packet.ends in self._answer_ends | self._backs
+            same = signature(packet) == signature(self.answer) and packet.ends not in self._ends
             if packet.offset:
-                same = packet.protocol == self.answer.protocol and packet.ident == self.answer.ident
-            return same and (packet.ident == self.answer.ident or not self.answer.ident)
+                same = packet.protocol == self.answer.protocol
+            if same and (packet.ident == self.answer.ident or not self.answer.ident):
+                self._answer_ends.add(packet.ends)
+                return True
+            return False
         if not self.would_answer(packet):
             return False
         self.answer = packet
