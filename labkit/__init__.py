@@ -21,6 +21,7 @@ _WHERE = {
     "labkit.state": ("Snapshot", "difference", "snapshot"),
     "labkit.tracing": ("trace",),
     "labkit.packets": ("capture", "connect", "ping", "send", "serve"),
+    "labkit.check": ("mark",),
     "labkit.net.namespace": ("enter",),
     "labkit.live": ("view",),
     "labkit.needs": ("needs",),

@@ -55,16 +55,21 @@ from labkit.check.builders import (
 )
 from labkit.check.form import Check, Exercise, Fault, Result, Status
 from labkit.check.look import Look
+from labkit.check.mark import Blank, Cell, Marked, blank, mark
 from labkit.check.run import run
 
 __all__ = [
+    "Blank",
+    "Cell",
     "Check",
     "Exercise",
     "Fault",
     "Look",
+    "Marked",
     "Result",
     "Status",
     "answered",
+    "blank",
     "connects",
     "does_not_connect",
     "does_not_reach",
@@ -73,6 +78,7 @@ __all__ = [
     "has_no_link",
     "has_route",
     "has_sysctl",
+    "mark",
     "namespace_exists",
     "reaches",
     "run",
