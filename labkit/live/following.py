@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 import weakref
 from typing import Protocol
@@ -16,6 +18,9 @@ class Follower(Protocol):
 
     def network_changed(self, namespaces: frozenset[str]) -> None:
         """Something changed in these namespaces. Called in the watcher's thread."""
+
+    def close(self) -> None:
+        """This process ends."""
 
 
 _lock = threading.Lock()
@@ -54,3 +59,15 @@ def _end_if_unused() -> None:
         unused, _watcher = (None, _watcher) if _followers else (_watcher, None)
     if unused is not None:  # not under the lock: its thread may be waiting for it
         unused.close()
+
+
+def _close_all(process: int) -> None:
+    """Before the labs go, whose exit function is older: pages go on showing what was there, not how it was undone."""
+    if os.getpid() == process:
+        with _lock:
+            followers = list(_followers)
+        for follower in followers:
+            follower.close()
+
+
+atexit.register(_close_all, os.getpid())

@@ -90,6 +90,7 @@ class _Ears:
         self.names = names
         self.delay = delay
         self._call = _weak(call)
+        self._process = os.getpid()
         self._epoll = select.epoll()
         self._sockets: dict[str, tuple[int, socket.socket]] = {}  # by namespace, with its inode
         self._heard: dict[int, str] = {}  # by descriptor
@@ -135,6 +136,8 @@ class _Ears:
         return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
+        if os.getpid() != self._process:  # a forked child, where there is no thread: the descriptors are shared
+            return
         self._stopping = True
         with self._ready:
             self._ready.notify_all()

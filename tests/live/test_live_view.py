@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -332,3 +333,17 @@ def test_a_snapshot_and_a_topology_have_views_that_follow_nothing(lab: Lab) -> N
 def test_there_is_no_view_of_just_anything() -> None:
     with pytest.raises(WrongUse, match="failed to view a int: there is no picture of it"):
         view(3)
+
+
+def test_at_the_end_of_the_process_a_page_goes_on_to_show_what_was_there() -> None:
+    program = """
+import labkit, threading
+from labkit import Bridge, Container, Topology, build
+lab = build(Topology(Bridge("br0", "10.0.0.1/24"), Container("red", "10.0.0.2/24", "br0")))
+shown = labkit.view(lab)
+shown._repr_mimebundle_()
+shown._handle_custom_msg({"ask": "shown", "id": "1"}, [])
+shown.observe(lambda change: print("red" in change["new"]["text"], change["new"].get("closed"), flush=True), "state")
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("True True\n", "", 0)

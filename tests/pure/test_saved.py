@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import json
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import pytest
 
+from labkit import saved
 from labkit.saved import WIDGET, strip, stripped
 
 REFERENCE = {"version_major": 2, "version_minor": 0, "model_id": "0123"}
@@ -71,3 +77,16 @@ def test_jupyter_calls_it_with_a_model() -> None:
     model = {"type": "notebook", "content": notebook(view())}
     strip(model=model, path="x.ipynb", contents_manager=None)
     assert WIDGET not in str(model)
+
+
+def test_every_jupyter_of_the_environment_loads_it() -> None:
+    project = Path(__file__).parent.parent.parent
+    targets = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    (source,) = (name for name, place in targets["shared-data"].items() if "jupyter_server_config.d" in place)
+    extensions = json.loads((project / source).read_text())["ServerApp"]["jpserver_extensions"]
+    assert [name for name, is_on in extensions.items() if is_on] == ["labkit.saved"]
+    (point,) = saved._jupyter_server_extension_points()
+    hooks: list[object] = []
+    manager = SimpleNamespace(register_pre_save_hook=hooks.append)
+    importlib.import_module(point["module"])._load_jupyter_server_extension(SimpleNamespace(contents_manager=manager))
+    assert hooks == [strip]

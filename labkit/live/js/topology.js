@@ -23,7 +23,8 @@ function topologyView(context) {
     markFresh(view, place, state.fresh ?? []);
     panel.refresh();
     controls.draw(state);
-    if (state.said) view.say(state.said);
+    const said = state.closed ? "closed: the picture stays as it was" : state.said;
+    if (said) view.say(said);
   };
   draw();
   refresh = roving(place, BOXES, (box) => panel.open(nameOf(box)));
@@ -83,7 +84,6 @@ function topologyControls(view) {
     lamp.textContent = following ? "● live" : "‖ paused";
     lamp.classList.toggle("labkit-live", following === true);
     pressed(compare, comparing === true);
-    if (closed) view.say("closed: the picture stays as it was");
   };
   return { bar, draw };
 }

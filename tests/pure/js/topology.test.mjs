@@ -203,7 +203,7 @@ test("the controls ask Python, and show what it made of it", async () => {
 test("closed, and of what does not follow, there are no controls", async () => {
   const view = await shown();
   assert.equal(view.one(".labkit-bar").hidden, false);
-  view.model.set("state", { ...LIVE, closed: true });
+  view.model.set("state", { ...LIVE, closed: true, said: "red: eth0 went down" });
   assert.equal(view.one(".labkit-bar").hidden, true);
   assert.match(view.status(), /closed/);
   assert.equal((await shown({ live: false })).one(".labkit-bar").hidden, true);
