@@ -2,8 +2,8 @@
 
     labkit run .venv/bin/python benchmarks/trace.py [--rounds 21]
 
-A pod on each of two nodes, the nodes on the host's bridge, VXLAN between them: three machines and two pods that the ping
-crosses. Prints the median of the ping, of labkit.trace of the same ping, and the bound: 10 times the ping plus 150 ms.
+A pod on each of two nodes, the nodes on the host's bridge, VXLAN between them: the ping crosses three machines.
+Prints the median of the ping, of labkit.trace of the same ping, and the bound: 10 times the ping plus 150 ms.
 """
 
 from __future__ import annotations

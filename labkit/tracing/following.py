@@ -100,7 +100,9 @@ class Following:
 
     def _answers(self, packet: Packet) -> bool:
         if self.answer is not None:
-            same = signature(packet) == signature(self.answer) and packet.ends not in self._ends
+            same = signature(packet) == signature(self.answer)
+            if same and self.request is not None and signature(packet) == signature(self.request):
+                same = packet.ends not in self._ends  # it carries what the packet carried: a server that echoes
             if packet.offset:
                 same = packet.protocol == self.answer.protocol
             if same and (packet.ident == self.answer.ident or not self.answer.ident):
