@@ -90,12 +90,12 @@ def parts_of(layout: Layout) -> list[str]:
     parts = [text(20, 30, "s", picture.caption)] if picture.caption else []
     parts += [part for box in layout.boxes for part in _box(box)]
     parts += [part for trunk in layout.trunks for part in _trunk(trunk)]
-    parts += [part for trunk in layout.trunks for part in _words(trunk)]
     for (cable, one, other), reach in zip(layout.cables, layout.loops, strict=True):
         parts += _cable(state_between([one.plug, other.plug]), cable, one, other, reach)
     cabled = {id(row) for _, *rows in layout.cables for row in rows}
     parts += [_dot(row) for box in layout.boxes for row in box.every_row() if id(row) in cabled]
-    return parts + [part for trunk in layout.trunks for part in _mouths(trunk)]
+    parts += [part for trunk in layout.trunks for part in _mouths(trunk)]
+    return parts + [part for trunk in layout.trunks for part in _words(trunk)]
 
 
 def text(x: float, y: float, kind: str, content: str, anchor: str = "") -> str:
@@ -242,16 +242,15 @@ def _trunk(trunk: Trunk) -> list[str]:
 
 
 def _words(trunk: Trunk) -> list[str]:
-    """Its label, on the line where that is straight, else at its right."""
-    parts: list[str] = []
+    """Its label, on the line where that is straight, else at its right, over whatever cable passes there."""
     off = trunk.state in ("down", "no carrier")
     colour = SIGNS[trunk.sign] if trunk.sign else "down" if off else "via"
+    parts: list[str] = []
     for lane in (lane for lane in trunk.lanes if lane.label):
+        middle, y = lane.x + 9 + CHARACTER * len(lane.label) / 2, lane.label_y
         if lane.is_straight:
-            middle = sum(branch.x for branch in lane.branches) / 2
-            parts += _label(middle, lane.branches[0].y, colour, lane.label)
-        else:
-            parts.append(text(lane.x + 9, lane.label_y + 4, colour, lane.label))
+            middle, y = sum(branch.x for branch in lane.branches) / 2, lane.branches[0].y
+        parts += _label(middle, y, colour, lane.label)
     return parts
 
 
