@@ -9,7 +9,7 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from html import escape
+from html import escape, unescape
 from string import Template
 
 from labkit.see.from_snapshot import picture_of_snapshot
@@ -215,7 +215,23 @@ def way_of(trace: Trace) -> tuple[Layout, list[str]]:
     parts = parts_of(layout)
     caption = layout.picture.caption
     drawn = [text(20, 30, "t", caption) if part == text(20, 30, "s", caption) else part for part in parts]
-    return layout, [WAY_STYLE, *drawn, *_Way(trace, layout, parts).parts()]
+    way = _Way(trace, layout, parts)
+    return layout, [WAY_STYLE, *_beneath(drawn, way.bands()), *way.parts()]
+
+
+def _beneath(parts: list[str], bands: dict[str, list[str]]) -> list[str]:
+    """Return the parts with each namespace's bands on its box, beneath the boxes inside it, which come after it."""
+    placed, here, depth = list[str](), "", 0
+    for part in parts:
+        placed.append(part)
+        if part.startswith("<g ") and not part.endswith("</g>"):
+            named = re.match(r'<g data-namespace="([^"]*)"', part)
+            here = unescape(named[1]) if named else here
+            depth += 1
+        elif part == "</g>":
+            depth -= 1
+            placed += bands.get(here, []) if depth == 0 else []
+    return placed
 
 
 class _Way:
@@ -233,6 +249,12 @@ class _Way:
                 self.legs[cable].add(hop.leg)
         self.beads: defaultdict[object, int] = defaultdict(int)
         self.lost_at = self._end_of_it()
+
+    def bands(self) -> dict[str, list[str]]:
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for number, hop in self.steps:
+            found[hop.namespace] += self._band(number, hop)
+        return found
 
     def parts(self) -> list[str]:
         lanes = [part for number, hop in self.steps for part in self._lane(number, hop)]
@@ -259,21 +281,31 @@ class _Way:
         both = cable is not None and len(self.legs[cable]) == 2
         return 0.0 if not both else -_APART if leg == "request" else _APART
 
-    def _lane(self, number: int, hop: Hop) -> list[str]:
+    def _ends_of(self, number: int, hop: Hop) -> tuple[End, End] | None:
+        """Return the interfaces between which the packet came to a hop, if both are drawn."""
         before = self.before[number]
         if before is None or _end(before) not in self.anchors or _end(hop) not in self.anchors:
+            return None
+        return _end(before), _end(hop)
+
+    def _band(self, number: int, hop: Hop) -> list[str]:
+        ends = self._ends_of(number, hop)
+        if ends is None or frozenset(ends) in self.cables:
             return []
-        kind = f"way {hop.leg}{' copy' if hop.copy else ''}"
-        start, stop = _end(before), _end(hop)
-        cable = self.cables.get(frozenset((start, stop)))
-        if cable is None:
-            curve = _within(
-                self.anchors[start], self.anchors[stop], self._shift_at(start, hop.leg), self._shift_at(stop, hop.leg)
-            )
-            return [f'<path class="{kind} within" data-way="{number}" d="{curve.path}"/>']
-        curve = _towards(cable, self.anchors[stop]).moved(self._shift(frozenset((start, stop)), hop.leg))
+        start, stop = ends
+        shifts = self._shift_at(start, hop.leg), self._shift_at(stop, hop.leg)
+        curve = _within(self.anchors[start], self.anchors[stop], *shifts)
+        return [f'<path class="{_kind(hop)} within" data-way="{number}" d="{curve.path}"/>']
+
+    def _lane(self, number: int, hop: Hop) -> list[str]:
+        ends = self._ends_of(number, hop)
+        if ends is None or frozenset(ends) not in self.cables:
+            return []
+        cable = frozenset(ends)
+        curve = _towards(self.cables[cable], self.anchors[ends[1]]).moved(self._shift(cable, hop.leg))
         (x, y), turn = curve.at(0.54), curve.angle(0.54)
-        return [f'<path class="{kind}" data-way="{number}" d="{curve.path}"/>', *arrow(hop.leg, x, y, turn, number)]
+        path = f'<path class="{_kind(hop)}" data-way="{number}" d="{curve.path}"/>'
+        return [path, *arrow(hop.leg, x, y, turn, number)]
 
     def _shift_at(self, end: End, leg: str) -> float:
         return self._shift(self._cable_at(end), leg)
@@ -289,6 +321,7 @@ class _Way:
             curve = _towards(self.cables[cable], anchor).reversed().moved(self._shift(cable, hop.leg))
             x, y = curve.at((0.21 if end == self.lost_at else 0.13) + 0.2 * place)
         else:
+            place += end == self.lost_at  # the cross has the first place
             x, y = anchor.x + 21 * place * (-1 if anchor.side == "left" else 1), anchor.y
         return bead(number, hop, x, y)
 
@@ -317,6 +350,10 @@ class _Anchor:
     x: float
     y: float
     side: str
+
+
+def _kind(hop: Hop) -> str:
+    return f"way {hop.leg}{' copy' if hop.copy else ''}"
 
 
 def _end(hop: Hop) -> End:

@@ -125,6 +125,14 @@ def test_no_lane_is_drawn_where_no_cable_is_and_nothing_was_seen() -> None:
     assert set(lanes(gap)) == {3}
 
 
+def test_a_way_through_a_node_passes_behind_its_pods() -> None:
+    svg = see.trace_svg(TRACES["tunnelled"]())
+    place = [svg.index(f'data-namespace="{name}"') for name in ("node1", "pod1a", "node2", "pod2a")]
+    bands = [found.start() for found in re.finditer('class="way [a-z]+ within"', svg)]
+    assert sum(place[0] < band < place[1] for band in bands) == 6
+    assert sum(place[2] < band < place[3] for band in bands) == 6
+
+
 def test_what_is_the_same_is_not_said_again() -> None:
     for make in TRACES.values():
         for leg in ("request", "answer"):
