@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from labkit.lab import Ran
     from labkit.packets import Connection, Frame, Ping
     from labkit.state import Address, FdbEntry, Link, NamespaceState, Neighbour, Route, Snapshot
+    from labkit.tracing import Trace
 
 __all__ = ["Look"]
 
@@ -132,6 +133,14 @@ class Look:
 
         self._refresh()
         return ping(source, self.address_of(to), **{"timeout": 0.5, **options})
+
+    def trace(self, packet: Any, source: str, **options: Any) -> Trace:
+        """Follow one packet from a namespace: a ping to an address or a namespace's first address, or what tcp=, udp=
+        and the other options of labkit.trace ask for, or a scapy packet. Returns the Trace. Raises NotFound."""
+        from labkit.tracing import trace
+
+        self._refresh()
+        return trace(self.address_of(packet) if isinstance(packet, str) else packet, source, **options)
 
     def connect(self, source: str, to: str, port: int, *, serve: bool = False, **options: Any) -> Connection:
         """Connect from a namespace to a port of an address or a namespace: .ok, .peer, .source, .data, .error.

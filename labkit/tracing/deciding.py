@@ -76,10 +76,10 @@ class Deciding:
         """A bridge keeps a frame for itself, or a tunnel takes its wrapping off."""
         link = self.network.link(step.namespace, step.interface)
         if link and link.kind == "bridge":
-            entry = self.network.fdb(step.namespace, step.interface, step.packet.dst_mac)
-            if step.is_ours:
-                return [Decision("fdb", f"{step.packet.dst_mac} is for everybody: {step.interface} hears it too")]
-            text = entry.text if entry else f"{step.packet.dst_mac} is {step.interface}'s own MAC"
+            entry = self.network.fdb(step.namespace, step.interface, step.outside.dst_mac)
+            if step.is_for_all:
+                return [Decision("fdb", f"{step.outside.dst_mac} is for everybody: {step.interface} hears it too")]
+            text = entry.text if entry else f"{step.outside.dst_mac} is {step.interface}'s own MAC"
             return [Decision("fdb", text, _bridge_command(step))]
         if link and link.kind == "vxlan":
             facts = link.details
@@ -92,10 +92,10 @@ class Deciding:
 
     def _port(self, step: Step, bridge: str) -> list[Decision]:
         """Which port a bridge sends a frame out by."""
-        mac = step.packet.dst_mac
+        mac = step.outside.dst_mac
         entry = self.network.fdb(step.namespace, bridge, mac)
         command = _bridge_command(step, bridge)
-        if step.is_ours:
+        if step.is_for_all:
             return [Decision("fdb", f"{mac} is for everybody: {bridge} sends it out by every port", command)]
         if entry is None or not self._knew(step, bridge):
             return [Decision("fdb", f"{bridge} did not know {mac}: it sent it out by every port", command)]
@@ -105,7 +105,7 @@ class Deciding:
 
     def _knew(self, step: Step, bridge: str) -> bool:
         """Whether the bridge knew the MAC when the frame came: from before, or from a frame that came since."""
-        mac = step.packet.dst_mac
+        mac = step.outside.dst_mac
         if Network(self.evidence.before).fdb(step.namespace, bridge, mac):
             return True
         for frame, packets in self.evidence.packets:
@@ -135,15 +135,14 @@ class Deciding:
                     f"bridge {_within(before.namespace)}fdb show dev {before.interface}",
                 )
             )
-        outer = _outermost(step)
-        return [*found, *self._route(step, outer, "", outer.src)] if outer else found
+        return [*found, *self._route(step, step.outside, "", step.outside.src)]
 
     # routing
 
     def _routed(self, before: Step | None, step: Step) -> list[Decision]:
-        packet = step.packet
+        packet = step.outside
         iif = before.interface if before is not None else ""
-        return self._route(step, packet, iif, before.packet.src if before is not None else packet.src)
+        return self._route(step, packet, iif, before.outside.src if before is not None else packet.src)
 
     def _route(self, step: Step, packet: Packet, iif: str, src: str) -> list[Decision]:
         if packet.protocol < 0:
@@ -193,7 +192,7 @@ class Deciding:
     # firewall and connections
 
     def _connection(self, namespace: str, first: Step, last: Step) -> list[Decision]:
-        entry = self.connection(namespace, first.packet, last.packet)
+        entry = self.connection(namespace, first.outside, last.outside)
         if entry is None:
             return []
         was = any(_same(entry, one) for one in self.evidence.connections_before.get(namespace, ()))
@@ -268,12 +267,6 @@ def _same(one: ConntrackEntry, other: ConntrackEntry) -> bool:
     return (one.protocol, one.original, one.reply, one.zone) == (
         other.protocol, other.original, other.reply, other.zone
     )  # fmt: skip
-
-
-def _outermost(step: Step) -> Packet | None:
-    from labkit.tracing.headers import packets_in
-
-    return next(iter(packets_in(step.frame.data, step.frame.linktype)), None)
 
 
 def _rule(state: NamespaceState, packet: Packet, iif: str, src: str, answer: Answer, mark: int) -> list[Decision]:

@@ -177,7 +177,7 @@ def gather(probe: Probe, timeout: float) -> Evidence:
         connections=connections, events=everywhere.events, notes=[*everywhere.notes, *seen.notes],
     )  # fmt: skip
     evidence.seen = list(_recognised(evidence))
-    evidence.met = _met(following, everywhere.events)
+    evidence.met = _met(following, everywhere.events, _wrappings(evidence))
     return evidence
 
 
@@ -198,13 +198,29 @@ def _recognised(evidence: Evidence) -> Iterator[Seen]:
             yield Seen(frame, found.role, found.packet)
 
 
-def _met(following: Following, events: Mapping[str, list[Event]]) -> dict[str, list[Met]]:
+def _wrappings(evidence: Evidence) -> dict[tuple[object, ...], Role]:
+    """Return what tells the tunnels' packets around the one that is followed: rules meet those, not what is inside."""
+    roles = {seen.frame: seen.role for seen in evidence.seen}
+    wrapped = [(frame, packets[0]) for frame, packets in evidence.packets if len(packets) > 1]
+    return {_wrapping(packet): roles[frame] for frame, packet in wrapped if frame in roles}
+
+
+def _wrapping(packet: Packet) -> tuple[object, ...]:
+    return packet.ends, packet.ident
+
+
+def _met(
+    following: Following, events: Mapping[str, list[Event]], wrappings: Mapping[tuple[object, ...], Role] | None = None
+) -> dict[str, list[Met]]:
     """Return the rules that the packet and its answer met, by namespace, in order."""
+    around = wrappings or {}
     found: dict[str, list[Met]] = {}
     for namespace, heard in events.items():
         told: dict[int, Role] = {}
         for event in heard:
             role = _role_of(following, event) or (told.get(event.skb) if event.skb else None)
+            if role is None and event.packet is not None:
+                role = around.get(_wrapping(event.packet))
             if event.skb and role:
                 told[event.skb] = role
             if role:

@@ -141,7 +141,7 @@ class _Explanation:
         """Return the step nearest to where the packet was to go: one that its namespace takes for its own; else an end
         of the way that was for the one who heard it; else an end where its address lives; else the last end."""
         taken = [step for step in steps if step.comes_in and self._takes(step)]
-        own = [step for step in taken if self.network.owns(step.namespace, step.packet.dst)]
+        own = [step for step in taken if self._is_home(step)]
         own = own or [step for step in steps if step.comes_in and self._answers_arp(step)]
         followed = {id(step.before) for step in steps if step.before is not None}
         ends = [step for step in steps if id(step) not in followed]
@@ -155,9 +155,9 @@ class _Explanation:
     def _takes(self, step: Step) -> bool:
         """Whether the frame is for this link: by its MAC, or because it is a bridge's port, or has no MAC."""
         link = self.network.link(step.namespace, step.interface)
-        if link is None or step.is_ours or link.link_type != "ether":
+        if link is None or step.is_for_all or link.link_type != "ether":
             return True
-        return link.address == step.packet.dst_mac or bool(self.network.bridge_of(step.namespace, step.interface))
+        return link.address == step.outside.dst_mac or bool(self.network.bridge_of(step.namespace, step.interface))
 
     def _answers_arp(self, step: Step) -> bool:
         return bool(step.packet.arp and self.network.owns(step.namespace, step.packet.arp[4]))
@@ -182,7 +182,10 @@ class _Explanation:
         packet = goal.packet
         if packet.arp:
             return self._answers_arp(goal)
-        return goal.comes_in and self._takes(goal) and self.network.owns(goal.namespace, packet.dst)
+        return goal.comes_in and self._takes(goal) and self._is_home(goal)
+
+    def _is_home(self, step: Step) -> bool:
+        return not step.packet.outer and self.network.owns(step.namespace, step.packet.dst)
 
     def _accepted(self, goal: Step) -> bool:
         """Whether the namespace that it was for took it: no rule dropped it, and somebody was there to take it."""
@@ -248,7 +251,7 @@ class _Explanation:
         for step in steps:
             if step.before is not None:
                 step.changed = changes(step.before, step)
-        if way and way[-1].comes_in and role != "error" and self.network.owns(way[-1].namespace, way[-1].packet.dst):
+        if way and way[-1].comes_in and role != "error" and self._is_home(way[-1]):
             way[-1].decided.insert(0, self._taken(way[-1]))
         return deciding
 

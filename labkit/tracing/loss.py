@@ -156,7 +156,7 @@ class Loss:
         return None
 
     def _into_tunnel(self, last: Step, link: Link) -> Cause | None:
-        where, packet = last.namespace, last.packet
+        where, packet = last.namespace, last.outside
         if link.kind != "vxlan":
             return None
         entry = self.network.vxlan_fdb(where, link.ifname, packet.dst_mac)
@@ -175,21 +175,21 @@ class Loss:
     def _came_in(self, last: Step) -> Cause | None:
         where, name = last.namespace, last.interface
         bridge = self.network.bridge_of(where, name)
-        if bridge and not self._is_the_bridges(where, bridge, last.packet.dst_mac):
+        if bridge and not self._is_the_bridges(where, bridge, last.outside.dst_mac):
             return self._bridged(last, bridge, name)
         if bridge:
             upper = self.network.link(where, bridge)
             if upper is None or not upper.is_up:
                 return self._say("link_down", where, bridge, f"{where}'s bridge {bridge} is down", "the link's state")
         link = self.network.link(where, name)
-        other = link is not None and link.link_type == "ether" and link.address not in ("", last.packet.dst_mac)
-        if link is not None and other and not bridge and not last.is_ours:
+        other = link is not None and link.link_type == "ether" and link.address not in ("", last.outside.dst_mac)
+        if link is not None and other and not bridge and not last.is_for_all:
             return self._for_another(last, link)
         return self._routed(last, bridge or name)
 
     def _for_another(self, last: Step, link: Link) -> Cause:
         """Its frame is for another MAC: a bridge sent it to the wrong port, or its sender has the wrong MAC."""
-        where, name, mac = last.namespace, last.interface, last.packet.dst_mac
+        where, name, mac = last.namespace, last.interface, last.outside.dst_mac
         owner = self.network.has_mac(mac)
         sent = last.before
         bridge = self.network.bridge_of(sent.namespace, sent.interface) if sent else None
@@ -211,7 +211,7 @@ class Loss:
 
     def _bridged(self, last: Step, bridge: str, port: str) -> Cause | None:
         """A bridge had it, and no port sent it out. `port`: where it came in, "" for the bridge itself."""
-        where, mac = last.namespace, last.packet.dst_mac
+        where, mac = last.namespace, last.outside.dst_mac
         entry = self.network.fdb(where, bridge, mac)
         into = self.network.link(where, port) if port else None
         upper = self.network.link(where, bridge)
@@ -225,7 +225,7 @@ class Loss:
         return self._flooded_nowhere(last, bridge, port)
 
     def _to_port(self, last: Step, bridge: str, port: str, entry: FdbEntry) -> Cause | None:
-        where, mac, out = last.namespace, last.packet.dst_mac, entry.ifname
+        where, mac, out = last.namespace, last.outside.dst_mac, entry.ifname
         known = f"FDB entry: {entry.text}"
         if out == port:
             sentence = (
@@ -245,7 +245,7 @@ class Loss:
         return self._filtered(last, bridge)
 
     def _flooded_nowhere(self, last: Step, bridge: str, port: str) -> Cause | None:
-        where, mac = last.namespace, last.packet.dst_mac
+        where, mac = last.namespace, last.outside.dst_mac
         others = [link for link in self.network.state(where).ports_of(bridge) if link.ifname != port]
         able = [link for link in others if link.has_carrier and link.port.get("flood", True)]
         into = self.network.link(where, port) if port else None
@@ -274,7 +274,7 @@ class Loss:
     # routing
 
     def _routed(self, last: Step, iif: str) -> Cause | None:
-        where, packet = last.namespace, last.packet
+        where, packet = last.namespace, last.outside
         if packet.arp:
             return self._no_arp_answer(last)
         if packet.protocol < 0:
@@ -438,8 +438,8 @@ class Loss:
         return f"; {owner}, which has it, heard it" if heard else f"; {owner} has it, and never heard the question"
 
     def _no_arp_answer(self, last: Step) -> Cause:
-        assert last.packet.arp is not None
-        asked = last.packet.arp[4]
+        assert last.outside.arp is not None
+        asked = last.outside.arp[4]
         sentence = f"nobody who heard it has {asked}: the question ended in {last.namespace}"
         return self._say("neighbour", last.namespace, last.interface, sentence, "no answer on the wire")
 

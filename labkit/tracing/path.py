@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from labkit.packets.decode import EPHEMERAL
 from labkit.packets.frames import Frame
 from labkit.tracing.evidence import Seen
-from labkit.tracing.headers import Packet
+from labkit.tracing.headers import Packet, packets_in
 from labkit.tracing.network import TUNNELS, Network
 from labkit.tracing.records import Change, Decision, Headers
 
@@ -45,10 +46,15 @@ class Step:
         """Whether the link took it in."""
         return self.frame.direction == "in"
 
+    @cached_property
+    def outside(self) -> Packet:
+        """The packet as the namespace handles it: the tunnel's around the one that is followed, where there is one."""
+        return next(iter(packets_in(self.frame.data, self.frame.linktype)), self.packet)
+
     @property
-    def is_ours(self) -> bool:
+    def is_for_all(self) -> bool:
         """Whether its MAC is a group's, or there is none: whoever hears it may take it."""
-        first = self.packet.dst_mac[:2]
+        first = self.outside.dst_mac[:2]
         return not first or bool(int(first, 16) & 1)
 
 
