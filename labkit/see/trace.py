@@ -74,8 +74,7 @@ def ending(trace: Trace) -> list[tuple[str, str]]:
     and the notes ("fact")."""
     told = []
     if trace.cause:
-        lost = "lost on the way there" if trace.cause.leg == "request" else "the answer was lost"
-        told.append(("down", f"{lost}: {trace.cause.sentence}"))
+        told.append(("down", f"{trace.cause.heading}: {trace.cause.sentence}"))
         told += [("fact", f"known by: {trace.cause.known_by}")] if trace.cause.known_by else []
     return told + [("fact", f"note: {note}") for note in trace.notes]
 

@@ -451,7 +451,7 @@ class Loss:
             return None
         if name and packet.ports and not listens(where, name, packet.dst, packet.ports[1]):
             sentence = (
-                f"{where} took it in, and no {name.upper()} socket listens on {packet.dst} port {packet.ports[1]}"
+                f"it reached {where}, where no {name.upper()} socket listens on {packet.dst} port {packet.ports[1]}"
             )
             return self._say(
                 "no_listener", where, iif, sentence, self._counter(where, "Udp.NoPorts") or "sockets there"

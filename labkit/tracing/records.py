@@ -142,6 +142,13 @@ class Cause:
     leg: Leg = "request"
     known_by: str = ""
 
+    @property
+    def heading(self) -> str:
+        """What became of the packet, in words: "refused", "lost on the way there", "the answer was lost"."""
+        if self.kind == "no_listener":
+            return "refused"
+        return "lost on the way there" if self.leg == "request" else "the answer was lost"
+
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         return {
@@ -183,9 +190,9 @@ class Trace:
 
     @property
     def verdict(self) -> str:
-        """In one line: "delivered and answered", "delivered, no answer came back", "lost"."""
+        """In one line: "delivered and answered", "delivered, but no answer came back", "refused", "lost"."""
         if not self.delivered:
-            return "lost"
+            return "refused" if self.cause and self.cause.kind == "no_listener" else "lost"
         return {True: "delivered and answered", False: "delivered, but no answer came back", None: "delivered"}[
             self.answered
         ]
