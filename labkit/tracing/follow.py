@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from labkit.errors import NotFound, WrongUse
@@ -11,6 +12,7 @@ from labkit.net import namespace as namespaces
 from labkit.net.here import ensure_lab_machine
 from labkit.state.read import snapshot
 from labkit.tracing import probes
+from labkit.tracing.case import Case
 from labkit.tracing.deciding import Deciding
 from labkit.tracing.evidence import Evidence, gather
 from labkit.tracing.following import Role
@@ -166,12 +168,10 @@ class _Explanation:
         """Return whether the destination took it, and if not, why."""
         if answered and not self._refused():
             return True, None
-        loss = Loss(
-            self.evidence, self.network, deciding, self.probe.source, self._as_sent(), error=self.probe.error
-        )  # fmt: skip
         if goal is not None and self._reached(goal) and self._accepted(goal):
             return True, None
-        return False, loss.cause(goal)
+        case = Case(self.evidence, self.network, deciding)
+        return False, Loss(case, self.probe.source, self._as_sent(), self.probe.error).cause(goal)
 
     def _refused(self) -> bool:
         """Whether what came back says that nobody was there: a RST to a connection's first packet."""
@@ -239,7 +239,7 @@ class _Explanation:
         where = goal.namespace if goal else self.probe.source
         packet = self.evidence.following.answer or _turned(request)
         deciding = Deciding(self.evidence, self.network, "answer", back)
-        loss = Loss(self.evidence, self.network, deciding, where, packet)
+        loss = Loss(Case(self.evidence, self.network, deciding), where, packet)
         return loss.cause(back[-1]) if back else loss.silence(where, request, goal.interface if goal else None)
 
     # what is shown
@@ -281,6 +281,4 @@ class _Explanation:
 
 
 def _turned(packet: Packet) -> Packet:
-    from dataclasses import replace
-
     return replace(packet, src=packet.dst, dst=packet.src, ttl=64, outer=())

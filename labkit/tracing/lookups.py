@@ -122,7 +122,8 @@ def link_mac(namespace: str, interface: str) -> str:
 def counters_here() -> dict[str, int]:
     """Return the counters of the calling thread's namespace, as "Ip.InNoRoutes" or "TcpExt.IPReversePathFilter".
 
-    Same as: nstat -asz. Source: proc(5) on /proc/net/snmp and netstat; kernel documentation networking/snmp_counter."""
+    Same as: nstat -asz, conntrack -S. Source: proc(5) on /proc/net/snmp and netstat; kernel documentation
+    networking/snmp_counter."""
     found: dict[str, int] = {}
     for name in ("snmp", "netstat"):
         with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
@@ -134,7 +135,16 @@ def counters_here() -> dict[str, int]:
             )
     with suppress(OSError), open("/proc/thread-self/net/snmp6", encoding="ascii") as file:
         found.update({"Ip6." + name: int(value) for name, value in map(str.split, file.read().splitlines())})
-    return found
+    return found | _conntrack_counters()
+
+
+def _conntrack_counters() -> dict[str, int]:
+    """Return "conntrack.drop" (no room for a new connection) and others: hexadecimal, a line for each processor."""
+    with suppress(OSError), open("/proc/thread-self/net/stat/nf_conntrack", encoding="ascii") as table:
+        titles, *lines = (line.split() for line in table.read().splitlines())
+        columns = zip(titles, zip(*lines, strict=True), strict=True)
+        return {f"conntrack.{title}": sum(int(one, 16) for one in values) for title, values in columns}
+    return {}
 
 
 def listens(namespace: str, protocol: str, address: str, port: int) -> bool:

@@ -1,0 +1,246 @@
+"""Why did a namespace not route it on, or not take it? In the kernel's order.
+
+The source first (rp_filter), then the route, forwarding, TTL, the link, its MTU, and the next hop's MAC.
+Source: kernel documentation networking/ip-sysctl, networking/snmp_counter; RFC 1812 section 5, RFC 3704.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+
+from labkit.packets.frames import Frame
+from labkit.state.records import Link, Route
+from labkit.tracing.case import Case
+from labkit.tracing.evidence import Met
+from labkit.tracing.headers import ECHO_REQUEST, TCP, UDP, Packet
+from labkit.tracing.lookups import Answer, listens
+from labkit.tracing.path import Step
+from labkit.tracing.records import Cause
+
+__all__ = ["Routing"]
+
+
+class Routing:
+    """Finds the cause where a namespace handles the packet as a router or as its destination."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.network = case, case.network
+
+    def routed(self, last: Step, iif: str) -> Cause | None:
+        where, packet = last.namespace, last.outside
+        if packet.arp:
+            return self._no_arp_answer(last)
+        if packet.protocol < 0:
+            return None
+        turned, known = self.case.deciding.translated(where, packet)
+        cause = self._routed_as(where, turned, iif)
+        if cause and known and turned.dst != packet.dst:
+            to = f"{turned.dst}:{turned.ports[1]}" if turned.ports else turned.dst
+            sentence = f"{where} turned it to {to} by a connection that it knew already, whatever its rules say now; "
+            return self.case.say("conntrack", where, iif, sentence + cause.sentence, cause.known_by)
+        return cause
+
+    def _routed_as(self, where: str, packet: Packet, iif: str) -> Cause | None:
+        answer = self.case.deciding.look_up(where, packet, iif, packet.src)
+        if reverse := self._reverse_path(where, packet, iif, answer):
+            return reverse
+        resolved = answer.resolved
+        if resolved is not None and resolved.type == "local":
+            return self._local(where, packet, iif)
+        if not self._forwards(where, iif, packet):
+            sentence = f"{where} is not {packet.dst}, and does not forward: {_forwarding(packet)} is 0"
+            return self.case.say(
+                "forwarding_off", where, iif, sentence, self.case.known(where, answer, "Ip.InAddrErrors")
+            )
+        if resolved is None or resolved.type not in ("unicast", "local"):
+            return self.no_route(where, packet, answer, iif)
+        if packet.ttl <= 1:
+            sentence = f"{where} would forward it to {packet.dst}, but its TTL of {packet.ttl} is used up"
+            return self.case.say(
+                "ttl", where, iif, sentence, self.case.counter(where, "Ip.InHdrErrors", "Ip6.Ip6InHdrErrors")
+            )
+        return self.leaves(where, packet, resolved, answer)
+
+    def _forwards(self, where: str, iif: str, packet: Packet) -> bool:
+        state = self.network.state(where)
+        if ":" in packet.dst:
+            return state.sysctls.get("net.ipv6.conf.all.forwarding") == "1"
+        link = self.network.link(where, iif)
+        return bool(link.sysctls.get("forwarding")) if link else state.forwards
+
+    def _reverse_path(self, where: str, packet: Packet, iif: str, answer: Answer) -> Cause | None:
+        """rp_filter: is the way back to the sender the way it came? Source: ip-sysctl, rp_filter; RFC 3704."""
+        if ":" in packet.dst or answer.errno not in (errno.EINVAL, errno.EXDEV):
+            return None
+        if self.network.owns(where, packet.src):
+            sentence = f"{where} dropped it on {iif}: its source {packet.src} is {where}'s own address (a martian)"
+            return self.case.say("rp_filter", where, iif, sentence, f"lookup: {answer.command}")
+        link = self.network.link(where, iif)
+        every = int(self.network.state(where).sysctls.get("net.ipv4.conf.all.rp_filter", "0"))
+        value = max(every, int(link.sysctls.get("rp_filter", 0)) if link else 0)
+        back = self.case.deciding.look_up(where, _turned(packet), "", "").resolved
+        device = back.dev if back else None
+        counted = self.case.counter(where, "TcpExt.IPReversePathFilter")
+        if not value or ((device == iif or (device and value > 1)) and not counted):
+            return None
+        way = f"its route back to {packet.src} leads by {device}" if device else f"it has no route back to {packet.src}"
+        sentence = f"{where} dropped it on {iif}: rp_filter is {value} there, and {way}"
+        return self.case.say("rp_filter", where, iif, sentence, counted or f"lookup: {answer.command}")
+
+    def no_route(self, where: str, packet: Packet, answer: Answer, iif: str | None) -> Cause:
+        if down := self._link_that_was_the_way(where, packet.dst):
+            sentence = (
+                f"{where}'s way to {packet.dst} was {down.ifname}, which is {down.state}: its routes went with it"
+            )
+            return self.case.say("link_down", where, down.ifname, sentence, f"lookup: {answer.command}")
+        counted = self.case.counter(where, "IpExt.InNoRoutes", "Ip.OutNoRoutes", "Ip6.Ip6OutNoRoutes")
+        known = counted or f"lookup: {answer.command}"
+        if barrier := self._barrier(where, packet.dst):
+            sentence = f"{where} has a route for {packet.dst} that leads nowhere: {barrier.text}"
+            return self.case.say("no_route", where, iif, sentence, known)
+        return self.case.say("no_route", where, iif, f"{where} has no route to {packet.dst}", known)
+
+    def _barrier(self, where: str, dst: str) -> Route | None:
+        """The route of type blackhole, unreachable or prohibit that covers the destination most closely."""
+        covering = [route for route in self.network.state(where).routes if _covers(route, dst)]
+        closest = max(covering, key=lambda route: _prefix_length(route.dst), default=None)
+        return closest if closest and closest.type in ("blackhole", "unreachable", "prohibit", "throw") else None
+
+    def _link_that_was_the_way(self, where: str, dst: str) -> Link | None:
+        """A link that is down, and whose addresses' subnet has the destination, or that is the only one there is."""
+        state = self.network.state(where)
+        down = [link for link in state.links if link.ifname != "lo" and not link.is_up and not link.is_fallback]
+        for link in down:
+            for address in state.addresses_of(link.ifname):
+                network = ipaddress.ip_interface(f"{address.local}/{address.prefixlen}").network
+                if network.version == ipaddress.ip_address(dst).version and ipaddress.ip_address(dst) in network:
+                    return link
+        up = [link for link in state.links if link.ifname != "lo" and link.is_up]
+        if dst.startswith("127.") and not any(link.ifname == "lo" and link.is_up for link in state.links):
+            return state.link("lo")
+        had_address = [link for link in down if state.addresses_of(link.ifname)]
+        return had_address[0] if had_address and not up else None
+
+    def leaves(self, where: str, packet: Packet, route: Route, answer: Answer) -> Cause | None:
+        """A route was found: does its link pass it on, is it short enough, does the next hop answer?"""
+        device = route.dev or ""
+        link = self.network.link(where, device)
+        if link is not None and not link.has_carrier:
+            far = f": the other end, {_at(link.peer)}, is down" if link.peer and link.is_up else ""
+            sentence = f"{where} would send it by {device}, which is {link.state}{far}"
+            return self.case.say("link_down", where, device, sentence, "the link's state")
+        most = route.mtu or (link.mtu if link else 0)
+        if packet.length > most > 0 and (packet.df or self.case.error_told().startswith("ICMP fragmentation")):
+            counted = self.case.counter(where, "Ip.FragFails", "Ip6.Ip6FragFails")
+            return self.too_long(where, packet, route, counted or f"lookup: {answer.command}")
+        return self._unanswered(where, device, route.gateway or packet.dst)
+
+    def too_long(self, where: str, packet: Packet, route: Route, known: str) -> Cause:
+        link = self.network.link(where, route.dev or "")
+        most = route.mtu or (link.mtu if link else 0)
+        size = f"{packet.length} bytes" if packet.length else "the packet"
+        sentence = f"{where} sends at most {most} bytes by {route.dev}, and {size} may not be fragmented (DF)"
+        return self.case.say("mtu", where, route.dev, sentence, known)
+
+    def _unanswered(self, where: str, device: str, hop: str) -> Cause | None:
+        """Nobody told the next hop's MAC."""
+        entry = self.network.neighbour(where, device, hop)
+        asked = self._asked(where, hop)
+        if (entry is None or entry.standing != "unanswered") and not asked:
+            return None
+        if entry is not None and entry.lladdr and entry.standing != "unanswered":
+            return None
+        if refused := self._refuses_to_answer(where, hop):
+            return refused
+        kind = "by neighbour solicitation" if ":" in hop else "by ARP"
+        reached = self._reached(hop)
+        sentence = f"{where} asked {kind} on {device} who has {hop}, and nobody answered{reached}"
+        known = "its question on the wire" if asked else f"neighbour entry: {entry.text}" if entry else ""
+        return self.case.say("neighbour", where, device, sentence, known)
+
+    def _refuses_to_answer(self, where: str, hop: str) -> Cause | None:
+        """A rule dropped the question or its answer; or rp_filter, which holds for ARP too: who asks with a source
+        whose way back is elsewhere gets no answer."""
+        owner = self.network.owner(hop)
+        for namespace in filter(None, (where, owner)):
+            for event in self.case.evidence.events.get(namespace, []):
+                arp = event.packet.arp if event.packet else None
+                if arp and event.verdict == "drop" and hop in (arp[2], arp[4]):
+                    return self.case.dropped(
+                        namespace, self.case.link_named(namespace, event), Met(self.case.role, event)
+                    )
+        for frame, packet in self._questions(hop):
+            if owner and frame.namespace == owner and frame.direction == "in" and packet.arp:
+                asking = Packet(src=packet.arp[2], dst=hop)
+                answer = self.case.deciding.look_up(owner, asking, frame.interface, asking.src)
+                return self._reverse_path(owner, asking, frame.interface, answer)
+        return None
+
+    def _asked(self, where: str, hop: str) -> bool:
+        return any(frame.namespace == where and frame.direction == "out" for frame, _ in self._questions(hop))
+
+    def _questions(self, hop: str) -> list[tuple[Frame, Packet]]:
+        """Return the frames that ask who has `hop`."""
+        innermost = [(frame, packets[-1]) for frame, packets in self.case.evidence.packets if packets]
+        return [(frame, packet) for frame, packet in innermost if _asks_for(packet) == hop]
+
+    def _reached(self, hop: str) -> str:
+        """Where the question came, if its owner did not hear it, or heard it and kept silent."""
+        owner = self.network.owner(hop)
+        if owner is None:
+            return f"; no namespace has {hop}"
+        heard = any(frame.namespace == owner and frame.direction == "in" for frame, _ in self._questions(hop))
+        return f"; {owner}, which has it, heard it" if heard else f"; {owner} has it, and never heard the question"
+
+    def _no_arp_answer(self, last: Step) -> Cause:
+        assert last.outside.arp is not None
+        asked = last.outside.arp[4]
+        sentence = f"nobody who heard it has {asked}: the question ended in {last.namespace}"
+        return self.case.say("neighbour", last.namespace, last.interface, sentence, "no answer on the wire")
+
+    def _local(self, where: str, packet: Packet, iif: str) -> Cause | None:
+        name = {TCP: "tcp", UDP: "udp"}.get(packet.protocol)
+        if packet.kind in ECHO_REQUEST.values() and packet.kind == ECHO_REQUEST.get(packet.protocol):
+            return None
+        if name and packet.ports and not listens(where, name, packet.dst, packet.ports[1]):
+            sentence = (
+                f"it reached {where}, where no {name.upper()} socket listens on {packet.dst} port {packet.ports[1]}"
+            )
+            return self.case.say(
+                "no_listener", where, iif, sentence, self.case.counter(where, "Udp.NoPorts") or "sockets there"
+            )
+        return None
+
+
+def _asks_for(packet: Packet) -> str:
+    """Whose MAC a packet asks for, by ARP or by neighbour solicitation. Source: RFC 826; RFC 4861 section 4.3."""
+    if packet.arp and packet.arp[0] == 1:
+        return packet.arp[4]
+    solicits = packet.protocol == 58 and packet.kind == 135 and len(packet.body) >= 24
+    return str(ipaddress.IPv6Address(packet.body[8:24])) if solicits else ""
+
+
+def _turned(packet: Packet) -> Packet:
+    return Packet(src=packet.dst, dst=packet.src, protocol=-1)
+
+
+def _at(end: tuple[str, str] | None) -> str:
+    return "/".join(end) if end else "it"
+
+
+def _forwarding(packet: Packet) -> str:
+    return "net.ipv6.conf.all.forwarding" if ":" in packet.dst else "net.ipv4.ip_forward"
+
+
+def _covers(route: Route, dst: str) -> bool:
+    if route.table not in ("main", "default"):
+        return False
+    version = 6 if route.family == "inet6" else 4
+    if ipaddress.ip_address(dst).version != version:
+        return False
+    return route.dst == "default" or ipaddress.ip_address(dst) in ipaddress.ip_network(route.dst, strict=False)
+
+
+def _prefix_length(dst: str) -> int:
+    return 0 if dst == "default" else ipaddress.ip_network(dst, strict=False).prefixlen
