@@ -196,7 +196,7 @@ class _Ears:
             elif descriptor == self._names:
                 changed |= self._look_again(_names_in(self._names))
             elif descriptor == self._mounts:
-                changed |= self._look_again(set(self._unsure))
+                changed |= self._look_again(self._unsure | (self._sockets.keys() - {"host"}))
         return changed
 
     @staticmethod

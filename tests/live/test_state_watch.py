@@ -123,6 +123,13 @@ def test_a_watcher_does_not_keep_a_deleted_namespace_alive(watcher: Watcher) -> 
     until("the namespace is released, and with it the veth", lambda: not os.path.exists("/sys/class/net/v"))
 
 
+def test_a_watcher_does_not_keep_a_namespace_alive_whose_name_was_unmounted(watcher: Watcher) -> None:
+    sh("ip link add v type veth peer name w netns red")
+    heard(watcher, "red")
+    sh("umount /run/netns/red")
+    until("the namespace is released, and with it the veth", lambda: not os.path.exists("/sys/class/net/v"))
+
+
 def test_only_the_namespaces_named_are_heard(pair: None) -> None:
     with watch("red") as watcher:
         sh("ip -n blue link set lo up; ip netns add green; ip -n red link set lo up")
