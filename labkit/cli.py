@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+from contextlib import suppress
 from typing import NamedTuple
 
 from labkit import __version__
@@ -26,6 +28,9 @@ COMMANDS = (
     Command("course", "labkit.course", "reset or update your copy of the course"),
     Command("run", "labkit.machine.run", "run a command in a fresh lab machine"),
     Command("shell", "labkit.machine.shell", "open a shell in the lab machine of a running notebook"),
+    Command("see", "labkit.commands.see", "show the network of this lab machine"),
+    Command("capture", "labkit.commands.capture", "print frames as they come, or write them for Wireshark"),
+    Command("trace", "labkit.commands.trace", "follow one packet hop by hop, and say what decided its way"),
     Command("doctor", "labkit.machine.doctor", "say what this computer can do, and what to do about the rest"),
     Command("prove", "labkit.machine.prove", "show that a command leaves the computer's network as it was"),
     Command("grade", "labkit.grading.grade", "run exercises and say what they are worth"),
@@ -40,13 +45,18 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         arguments = _parse(argv)
-        return int(arguments.body(arguments) or 0)
+        status = int(arguments.body(arguments) or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a reader that left is no surprise
+        return status
     except LabkitError as error:
         print(f"labkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # what is still buffered goes there
         return 141
 
 

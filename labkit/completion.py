@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import itertools
 import os
 from contextlib import suppress
 
@@ -44,9 +46,46 @@ def words(typed: list[str]) -> list[str]:
 
     if len(typed) <= 1:
         return [command.name for command in cli.COMMANDS]
+    if typed[0] in ("see", "capture", "trace"):
+        return _looking(typed)
     if typed[0] != "shell" or "--" in typed[1:-1]:
         return []
     return _shell(typed[1:])
+
+
+def _looking(typed: list[str]) -> list[str]:
+    """Options and namespaces, which only a lab machine has; after an option that takes a value, nothing."""
+    options = _options(typed[0])
+    if options.get(typed[-2]):
+        return []
+    given = [
+        word for before, word in itertools.pairwise(typed[:-1]) if not word.startswith("-") and not options.get(before)
+    ]
+    places = [] if typed[0] == "trace" and len(given) >= 2 else _places(typed[-1] if typed[0] == "capture" else "")
+    return [*places, *options]
+
+
+def _options(name: str) -> dict[str, bool]:
+    """Return the options of a command, each with whether it takes a value."""
+    from labkit import cli
+
+    command = next(command for command in cli.COMMANDS if command.name == name)
+    parser = argparse.ArgumentParser()
+    importlib.import_module(command.module).add_arguments(parser)
+    return {option: action.nargs != 0 for action in parser._actions for option in action.option_strings}
+
+
+def _places(word: str) -> list[str]:
+    """Return the namespaces of this lab machine; once `word` names one and a slash, its interfaces: "red/eth0"."""
+    from labkit.net import namespace
+    from labkit.state.read import snapshot
+
+    name, slash, _ = word.partition("/")
+    with suppress(LabkitError):
+        if slash:
+            return [f"{name}/{link.ifname}" for link in snapshot(name)[name].links]
+        return ["host", *namespace.names()]
+    return []
 
 
 def _shell(typed: list[str]) -> list[str]:

@@ -30,6 +30,8 @@ MAY["saved"] = set()
 MAY["author"].add("saved")
 for _above in ("grading", "author"):
     MAY[_above].add("course")
+MAY["commands"] = {"errors", "net", "state", "packets", "tracing", "see"}
+MAY["commands"].add("grading")  # its files, written as a whole
 MAY["cli"] = MAY["completion"] = MAY["pytest_plugin"] = {
     *ORDER,
     "see",
@@ -37,6 +39,7 @@ MAY["cli"] = MAY["completion"] = MAY["pytest_plugin"] = {
     "needs",
     "course",
     "server",
+    "commands",
     "cli",
     "completion",
 }
