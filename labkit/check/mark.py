@@ -133,13 +133,14 @@ def mark(
     `fields`. Only what is asked is marked. Where rows name their interface (`where`), a hop left out costs its own
     cells and not those after it. MACs in capitals or without leading zeros, addresses with /24, numbers as text and
     spaces are understood; "none" says that there is nothing (the ports of a ping), "" and None are not filled in.
+    No rows at all predict that nobody sees the packet.
     leg: "request" or "answer". reveal: the table shows the right values.
     Raises WrongUse, which names the cell, for what can be no such value."""
     if leg not in ("request", "answer"):
         raise WrongUse(f"failed to mark: no leg '{leg}'", "legs: request, answer")
     rows = [_row(number, row, fields) for number, row in enumerate(_rows(prediction), 1)]
     hops = trace.request if leg == "request" else trace.answer
-    asked = [name for name in FIELDS if any(name in row for row in rows)]
+    asked = [name for name in FIELDS if any(name in row for row in rows)] or ["where"]
     cells: list[Cell] = []
     for number, (row, at) in enumerate(_pairs(rows, [hop.where for hop in hops]), 1):
         if at is None:
@@ -148,6 +149,8 @@ def mark(
             cells += [Cell(number, name, "", "missing", _truth(hops, at, name)[0]) for name in asked]
         else:
             cells += [_marked(number, name, given, _truth(hops, at, name)) for name, given in row.items()]
+    if not rows and not hops:
+        cells.append(Cell(1, "where", NONE, "ok", NONE))
     return Marked(f"{trace.what} from {trace.source}, {leg}", tuple(cells), reveal)
 
 

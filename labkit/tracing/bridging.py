@@ -105,8 +105,11 @@ class Bridging:
         if owner and sent and entry and entry.ifname == sent.interface:
             sentence = f"{sent.namespace}'s {bridge} sent it out by {entry.ifname}, but {owner} has the MAC {mac}"
             return self.case.say("fdb", sent.namespace, entry.ifname, sentence, f"FDB entry: {entry.text}")
+        if owner:
+            sentence = f"{where} did not take it: the frame is for {owner}, and {name} is no port of a bridge"
+            return self.case.say("fdb", where, name, sentence, "the frame's destination MAC")
         sentence = (
-            f"{where} did not take it: the frame is for {mac}, and {name} has {link.address}; "
+            f"{where} did not take it: the frame is for {mac}, which nobody has, and {name} has {link.address}; "
             "its sender has a wrong neighbour entry"
         )
         return self.case.say("neighbour", where, name, sentence, "the frame's destination MAC")

@@ -42,6 +42,8 @@ class Routing:
         return cause
 
     def _routed_as(self, where: str, packet: Packet, iif: str) -> Cause | None:
+        if iif == "lo" and self.network.owns(where, packet.dst):  # a lookup by lo would call its source a martian
+            return self._local(where, packet, iif)
         answer = self.case.deciding.look_up(where, packet, iif, packet.src)
         if reverse := self._reverse_path(where, packet, iif, answer):
             return reverse
@@ -128,7 +130,8 @@ class Routing:
         link = self.network.link(where, device)
         if link is not None and not link.has_carrier:
             far = f": the other end, {_at(link.peer)}, is down" if link.peer and link.is_up else ""
-            sentence = f"{where} would send it by {device}, which is {link.state}{far}"
+            state = "has no carrier" if link.is_up else "is down"
+            sentence = f"{where} would send it by {device}, which {state}{far}"
             return self.case.say("link_down", where, device, sentence, "the link's state")
         most = route.mtu or (link.mtu if link else 0)
         if packet.length > most > 0 and (packet.df or self.case.error_told().startswith("ICMP fragmentation")):

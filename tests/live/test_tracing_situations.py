@@ -245,6 +245,10 @@ SITUATIONS = [
               says=("known connection: udp 10.1.0.2:4000 > 10.1.0.1:53, answers 10.2.0.2:53",)),
     Situation("a rule of nft for ARP", BRIDGE + "ip netns exec blue nft 'table arp f { chain i { type filter hook input priority 0; drop; }; }'", "10.0.0.3", delivered=False, answered=False,
               way="", cause=("firewall", "blue", "eth0"), says=("arp f i",)),
+    Situation("no socket listens on one's own lo", "ip netns add red; ip -n red link set lo up", "127.0.0.1", options={"tcp": 8080}, delivered=False, answered=False, way="> red/lo",
+              cause=("no_listener", "red", "lo"), says=("TCP RST ACK",)),
+    Situation("the port has left its bridge", BRIDGE + KNOWN + "ip link delete br0", "10.0.0.3", delivered=False, answered=False, way="red/eth0 >, > host/v-red",
+              cause=("fdb", "host", "v-red"), says=("the frame is for blue/eth0, and v-red is no port of a bridge",)),
     # lost on the way back
     Situation("no way back", ROUTER + "ip -n blue route del default", "10.2.0.2", answered=False, way=ROUTED, cause=("no_route", "blue", None), says=("blue has no route to 10.1.0.2",)),
     Situation("a rule drops the answer", BRIDGE + "ip netns exec blue iptables -A OUTPUT -p icmp -j DROP", "10.0.0.3", answered=False, way=OVER, cause=("firewall", "blue", "eth0"),

@@ -14,6 +14,7 @@ import labkit
 from labkit.check import blank, mark
 from labkit.check.mark import FIELDS, Marked
 from labkit.errors import WrongUse
+from labkit.tracing import Trace
 
 GOLDEN = os.path.join(os.path.dirname(__file__), "golden")
 NATTED = TRACES["natted"]()
@@ -247,3 +248,10 @@ def test_an_empty_table_can_ask_for_the_places_too() -> None:
         blank(NATTED, ("mac",))
     with pytest.raises(WrongUse, match="the places are one text"):
         blank("red/eth0")
+
+
+def test_no_rows_predict_that_nobody_sees_it() -> None:
+    nobody = Trace("ping 10.0.0.9", "red")
+    assert (mark([], nobody).passed, mark([], nobody).right) == (True, 1)
+    marked = mark([], NATTED)
+    assert (marked.passed, marked.right, marked.total) == (False, 0, len(NATTED.request))
