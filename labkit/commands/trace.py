@@ -87,7 +87,8 @@ def _followed(arguments: argparse.Namespace) -> Trace | None:
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what was given, in the words of `labkit.trace`. Raises WrongUse for what only a ping has."""
     chosen = {name: value for name in _KINDS if (value := getattr(arguments, name)) is not None}
-    ping = {name: value for name in _OF_A_PING if (value := getattr(arguments, name)) not in (None, False)}
+    ping = {name: getattr(arguments, name) for name in _OF_A_PING}
+    ping = {name: value for name, value in ping.items() if value is not None and value is not False}
     if chosen and ping:
         raise WrongUse(
             f"failed to trace: --{next(iter(ping))} is a ping's, and --{next(iter(chosen))} was asked for",
