@@ -253,7 +253,11 @@ def _udp(source: str, destination: str, data: bytes, line: _Line) -> str:
         return f"{source} > {destination}:{dport} Geneve vni={_number(payload, 4, 3)} | {_ethernet(inner, line)}"
     ends = f"{_end(source, sport, line)} > {_end(destination, dport, line)}"
     if 53 in (sport, dport) and len(payload) >= 12:
-        return f"{ends} DNS {_dns(payload, line)}"
+        try:
+            return f"{ends} DNS {_dns(payload, line)}"
+        except IndexError:
+            if len(data) < length:  # it was cut short; else it is no DNS, whatever its port
+                raise
     if {sport, dport} == {67, 68}:
         return f"{ends} DHCP"
     return f"{ends} UDP, {length - 8} bytes"

@@ -6,6 +6,7 @@ agree, that is what is said: nothing is made up.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from labkit.tracing.network import Network
 from labkit.tracing.path import Step
 from labkit.tracing.records import Decision
 
-__all__ = ["Deciding", "ip_command"]
+__all__ = ["Deciding", "ip_command", "selects"]
 
 _USUAL = {("local", 0), ("main", 32766), ("default", 32767)}
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
@@ -155,7 +156,7 @@ class Deciding:
             text = f"it left by {step.interface}; asked now, the kernel says: {told}"
             return [Decision("route", text, answer.command)]
         found = [Decision("route", f"{answer.words} (table {answer.entry.table})", answer.command)]
-        found += _rule(state, packet, iif, src, answer, self._mark(step.namespace))
+        found += _rule(state, packet, iif, src, answer, self.mark(step.namespace))
         return [*found, *self._neighbour(step, resolved, packet)]
 
     def look_up(self, namespace: str, packet: Packet, iif: str, src: str) -> Answer:
@@ -166,13 +167,13 @@ class Deciding:
             packet.dst,
             src=src if iif or own else "",
             iif=iif,
-            mark=self._mark(namespace),
+            mark=self.mark(namespace),
             protocol=packet.protocol,
             ports=packet.ports,
             names=self._names[namespace],
         )
 
-    def _mark(self, namespace: str) -> int:
+    def mark(self, namespace: str) -> int:
         """Return the mark that a rule put on the packet before it was routed, as far as the rules' trace told."""
         return next((met.event.mark for met in reversed(self._met.get(namespace, [])) if met.event.mark), 0)
 
@@ -241,6 +242,13 @@ class Deciding:
             ]
         return [decision for met in found if (decision := self.rule(namespace, met))]
 
+    def met_rules(self, namespace: str, *words: str) -> bool:
+        """Return whether the packet met a rule in `namespace` whose text has one of these words."""
+        texts = [
+            decision.text.lower() for met in self._met.get(namespace, []) if (decision := self.rule(namespace, met))
+        ]
+        return any(word in text for text in texts for word in words)
+
     def rule(self, namespace: str, met: Met) -> Decision | None:
         """Return a rule or policy that was met, in its tool's words, with what it said."""
         event = met.event
@@ -251,7 +259,8 @@ class Deciding:
         if event.kind == "rule":
             rule = rules.rules.get((event.family, event.table, event.chain, event.handle))
             text = rule.text if rule else f"rule {event.handle} of {event.family} {event.table} {event.chain}"
-            verdict = "" if legacy or event.verdict == "continue" else f": {event.verdict}"
+            said = rule is not None and rule.text.lower().endswith(event.verdict.lower())
+            verdict = "" if legacy or said or event.verdict == "continue" else f": {event.verdict}"
             if legacy and rule is None:
                 return None  # a rule of our own, or one that is gone
             return Decision("firewall", text + verdict, rule.command if rule else "")
@@ -274,7 +283,7 @@ def _rule(state: NamespaceState, packet: Packet, iif: str, src: str, answer: Ans
     assert answer.entry is not None
     family = "inet6" if ":" in packet.dst else "inet"
     for rule in sorted((rule for rule in state.rules if rule.family == family), key=lambda rule: rule.priority):
-        fits = _selects(rule, packet, iif, src, mark) != rule.inverted
+        fits = selects(rule, packet, iif, src, mark)
         if fits and rule.table == answer.entry.table and (rule.table, rule.priority) not in _USUAL:
             return [Decision("rule", rule.text, ip_command(state.name, "rule"))]
         if fits and rule.table == answer.entry.table:
@@ -282,16 +291,18 @@ def _rule(state: NamespaceState, packet: Packet, iif: str, src: str, answer: Ans
     return []
 
 
-def _selects(rule: Rule, packet: Packet, iif: str, src: str, mark: int) -> bool:
-    import ipaddress
+def selects(rule: Rule, packet: Packet, iif: str, src: str, mark: int) -> bool:
+    """Return whether a rule's lookup is for a packet, as far as addresses, the interface that it came in by ("" for one
+    made here) and its mark decide."""
 
     def within(address: str, prefix: str | None) -> bool:
         if prefix in (None, "all"):
             return True
-        return ipaddress.ip_address(address) in ipaddress.ip_network(prefix or "")
+        return bool(address) and ipaddress.ip_address(address) in ipaddress.ip_network(prefix or "")
 
     marked = rule.fwmark is None or mark & (rule.fwmask or 0xFFFFFFFF) == rule.fwmark
-    return within(src, rule.src) and within(packet.dst, rule.dst) and marked and rule.iif in (None, iif or "lo")
+    fits = within(src, rule.src) and within(packet.dst, rule.dst) and marked and rule.iif in (None, iif or "lo")
+    return fits != rule.inverted
 
 
 def ip_command(namespace: str, rest: str) -> str:

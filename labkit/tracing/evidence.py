@@ -193,7 +193,7 @@ def _listening() -> Iterator[_Namespaces]:
 
 def _recognised(evidence: Evidence) -> Iterator[Seen]:
     for frame, packets in evidence.packets:
-        found = evidence.following.look(packets)
+        found = evidence.following.look(packets, frame.namespace == evidence.probe.source)
         if found:
             yield Seen(frame, found.role, found.packet)
 
@@ -216,13 +216,10 @@ def _met(
     around = wrappings or {}
     found: dict[str, list[Met]] = {}
     for namespace, heard in events.items():
-        told: dict[int, Role] = {}
         for event in heard:
-            role = _role_of(following, event) or (told.get(event.skb) if event.skb else None)
+            role = _role_of(following, event)
             if role is None and event.packet is not None:
                 role = around.get(_wrapping(event.packet))
-            if event.skb and role:
-                told[event.skb] = role
             if role:
                 found.setdefault(namespace, []).append(Met(role, event))
     return found
@@ -279,7 +276,7 @@ class _Progress:
         frames = seen.frames
         for frame in frames[self.read :]:
             packets = packets_in(frame.data, frame.linktype)
-            found = self.following.look(packets)
+            found = self.following.look(packets, frame.namespace == self.source)
             if found:
                 self.last_ns, self.asking = frame.time_ns, False
                 self.home |= found.role == "answer" and (frame.namespace, frame.direction) == (self.source, "in")

@@ -113,6 +113,7 @@ class _Explanation:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence, self.probe = evidence, evidence.probe
         self.network = Network(evidence.after)
+        self.plain = Deciding(evidence, self.network, "request", ())
         self.steps = {role: self._steps(role) for role in ("request", "answer", "error")}
 
     def _steps(self, role: str) -> list[Step]:
@@ -185,14 +186,23 @@ class _Explanation:
         return goal.comes_in and self._takes(goal) and self._is_home(goal)
 
     def _is_home(self, step: Step) -> bool:
-        return not step.packet.outer and self.network.owns(step.namespace, step.packet.dst)
+        """Whether the packet's address, or the one that it is turned to there, is the namespace's own."""
+        if step.packet.outer:
+            return False
+        turned, _ = self.plain.translated(step.namespace, step.packet)
+        return self.network.owns(step.namespace, turned.dst) or self._proxied(step)
+
+    def _proxied(self, step: Step) -> bool:
+        """Whether a rule gave it to a transparent proxy's socket."""
+        return step.comes_in and self.plain.met_rules(step.namespace, "tproxy")
 
     def _accepted(self, goal: Step) -> bool:
         """Whether the namespace that it was for took it: no rule dropped it, and somebody was there to take it."""
-        where, packet = goal.namespace, goal.packet
-        if any(met.role == "request" and met.drops for met in self.evidence.met.get(where, [])):
+        where = goal.namespace
+        packet, _ = self.plain.translated(where, goal.packet)
+        if Case(self.evidence, self.network, self.plain).verdict(where, goal.interface):
             return False
-        if packet.arp:
+        if packet.arp or self._proxied(goal):
             return True
         if packet.kind == ECHO_REQUEST.get(packet.protocol):
             return bool(self.evidence.moved(where, "Icmp.InEchos") or self.evidence.moved(where, "Ip6.Icmp6InEchos"))
@@ -240,6 +250,10 @@ class _Explanation:
         packet = self.evidence.following.answer or _turned(request)
         deciding = Deciding(self.evidence, self.network, "answer", back)
         loss = Loss(Case(self.evidence, self.network, deciding), where, packet)
+        if back and back[-1].comes_in and back[-1].namespace == self.probe.source and not packet.kind >= 0:
+            called = self._as_sent()
+            if back[-1].packet.ends != called.back:
+                return loss.strayed(back[-1], called.dst)
         return loss.cause(back[-1]) if back else loss.silence(where, request, goal.interface if goal else None)
 
     # what is shown
@@ -256,7 +270,10 @@ class _Explanation:
         return deciding
 
     def _taken(self, last: Step) -> Decision:
-        where, packet = last.namespace, last.packet
+        where = last.namespace
+        packet, _ = self.plain.translated(where, last.packet)
+        if not self.network.owns(where, packet.dst):
+            return Decision("socket", f"a transparent proxy's socket in {where} takes it")
         command = "ip route show table local" if where == "host" else f"ip -n {where} route show table local"
         return Decision("local", f"{packet.dst} is {where}'s own address", command)
 

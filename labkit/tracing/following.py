@@ -58,9 +58,13 @@ class Following:
         self._answer_ends: set[tuple[object, ...]] = set()
         self._pairs: set[tuple[str, str]] = set()
 
-    def look(self, packets: Sequence[Packet]) -> Found | None:
-        """Return what a frame with these packets in it is, from the inside out, or None for what is not ours."""
+    def look(self, packets: Sequence[Packet], at_home: bool = True) -> Found | None:
+        """Return what a frame with these packets in it is, from the inside out, or None for what is not ours.
+
+        at_home: whether it was seen in the namespace that the packet set off from, where its first frame is."""
         for packet in reversed(packets):
+            if self.request is None and not at_home:
+                return None
             role = self._role(packet)
             if role:
                 return Found(role, packet)

@@ -22,6 +22,13 @@ from labkit.tracing.routing import Routing
 
 __all__ = ["Loss"]
 
+_ICMP_KINDS = {
+    (1, 11, -1): "ttl", (1, 3, 0): "no_route", (1, 3, 1): "neighbour", (1, 3, 3): "no_listener", (1, 3, 4): "mtu",
+    (1, 3, 9): "firewall", (1, 3, 10): "firewall", (1, 3, 13): "firewall",
+    (58, 3, -1): "ttl", (58, 2, -1): "mtu", (58, 1, 0): "no_route", (58, 1, 3): "neighbour", (58, 1, 4): "no_listener",
+    (58, 1, 1): "firewall",
+}  # fmt: skip
+
 
 class Loss:
     """Finds the cause of one leg's end. `source`: where the leg began; `packet`: as it was there, or would have been;
@@ -42,7 +49,7 @@ class Loss:
             or (self._came_in(last) if last is not None and last.comes_in else None)
             or (self._went_out(last) if last is not None and not last.comes_in else None)
         )
-        return found or self._unknown(last)
+        return found or self._said_by_icmp(last) or self._unknown(last)
 
     def _no_room(self, where: str) -> Cause | None:
         """The table of connections was full."""
@@ -123,10 +130,32 @@ class Loss:
         sentence = f"{where} took it, and sent no answer that was seen on any link"
         return self.case.say("unknown", where, interface, sentence)
 
+    def strayed(self, last: Step, called: str) -> Cause:
+        """Return why an answer that came home was not taken: it is not from where the packet was sent to."""
+        sentence = (
+            f"{last.namespace} had called {called}, and the answer came from {last.packet.src}: on its way back nobody "
+            "turned its addresses back"
+        )
+        return self.case.say("conntrack", last.namespace, last.interface, sentence, "the addresses of the two")
+
     def _ignores_pings(self, where: str) -> bool:
         with suppress(OSError), namespaces.enter(where):
             return sysctl.read("net.ipv4.icmp_echo_ignore_all") == "1"
         return False
+
+    def _said_by_icmp(self, last: Step | None) -> Cause | None:
+        """Who had it last sent an error about it."""
+        for seen in self.case.evidence.seen:
+            if (
+                last is not None
+                and seen.role.startswith("error")
+                and self.network.owns(last.namespace, seen.packet.src)
+            ):
+                kind = _ICMP_KINDS.get((seen.packet.protocol, seen.packet.kind, seen.packet.body[1]), "")
+                kind = kind or _ICMP_KINDS.get((seen.packet.protocol, seen.packet.kind, -1), "")
+                sentence = f"{last.namespace} gave it up, and said so by an ICMP error"
+                return self.case.say(kind, last.namespace, last.interface, sentence) if kind else None
+        return None
 
     def _unknown(self, last: Step | None) -> Cause:
         if last is None:

@@ -211,7 +211,7 @@ class Tcp(_Socket):
 
     def following(self) -> Following:
         def first(packet: Packet) -> bool:
-            return packet.protocol == TCP and packet.ports == (self.local, self.port) and packet.flags & 18 == _SYN
+            return _leaves_by(packet, TCP, self.local) and packet.flags & 18 == _SYN  # its end may be another by DNAT
 
         return Following(first, lambda packet: bool(packet.flags & (_SYN | _RST)))
 
@@ -279,8 +279,7 @@ class Udp(_Socket):
         local = self.sock.getsockname()[1]
 
         def first(packet: Packet) -> bool:
-            mine = packet.protocol == UDP and packet.ports == (local, self.port)
-            return mine and packet.payload[:ENOUGH] == self.data[:ENOUGH]
+            return _leaves_by(packet, UDP, local) and packet.payload[:ENOUGH] == self.data[:ENOUGH]
 
         return Following(first)
 
@@ -354,6 +353,10 @@ class Raw:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _leaves_by(packet: Packet, protocol: int, port: int) -> bool:
+    return packet.protocol == protocol and packet.ports is not None and packet.ports[0] == port
 
 
 def _written_out(packet: Any, source: str, interface: str) -> Any:

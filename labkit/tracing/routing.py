@@ -12,6 +12,7 @@ import ipaddress
 from labkit.packets.frames import Frame
 from labkit.state.records import Link, Route
 from labkit.tracing.case import Case
+from labkit.tracing.deciding import selects
 from labkit.tracing.evidence import Met
 from labkit.tracing.headers import ECHO_REQUEST, TCP, UDP, Packet
 from labkit.tracing.lookups import Answer, listens
@@ -19,6 +20,8 @@ from labkit.tracing.path import Step
 from labkit.tracing.records import Cause
 
 __all__ = ["Routing"]
+
+_BARRIERS = ("blackhole", "unreachable", "prohibit")
 
 
 class Routing:
@@ -34,22 +37,22 @@ class Routing:
         if packet.protocol < 0:
             return None
         turned, known = self.case.deciding.translated(where, packet)
-        cause = self._routed_as(where, turned, iif)
+        cause = self._routed_as(where, turned, iif, turned is not packet)
         if cause and known and turned.dst != packet.dst:
             to = f"{turned.dst}:{turned.ports[1]}" if turned.ports else turned.dst
             sentence = f"{where} turned it to {to} by a connection that it knew already, whatever its rules say now; "
             return self.case.say("conntrack", where, iif, sentence + cause.sentence, cause.known_by)
         return cause
 
-    def _routed_as(self, where: str, packet: Packet, iif: str) -> Cause | None:
+    def _routed_as(self, where: str, packet: Packet, iif: str, turned: bool) -> Cause | None:
         if iif == "lo" and self.network.owns(where, packet.dst):  # a lookup by lo would call its source a martian
-            return self._local(where, packet, iif)
+            return self._local(where, packet, iif, turned)
         answer = self.case.deciding.look_up(where, packet, iif, packet.src)
         if reverse := self._reverse_path(where, packet, iif, answer):
             return reverse
         resolved = answer.resolved
         if resolved is not None and resolved.type == "local":
-            return self._local(where, packet, iif)
+            return self._local(where, packet, iif, turned)
         if not self._forwards(where, iif, packet):
             sentence = f"{where} is not {packet.dst}, and does not forward: {_forwarding(packet)} is 0"
             return self.case.say(
@@ -98,16 +101,24 @@ class Routing:
             return self.case.say("link_down", where, down.ifname, sentence, f"lookup: {answer.command}")
         counted = self.case.counter(where, "IpExt.InNoRoutes", "Ip.OutNoRoutes", "Ip6.Ip6OutNoRoutes")
         known = counted or f"lookup: {answer.command}"
-        if barrier := self._barrier(where, packet.dst):
-            sentence = f"{where} has a route for {packet.dst} that leads nowhere: {barrier.text}"
+        if barrier := self._barrier(where, packet, iif or ""):
+            sentence = f"{where} has a route for {packet.dst} that leads nowhere: {barrier}"
             return self.case.say("no_route", where, iif, sentence, known)
         return self.case.say("no_route", where, iif, f"{where} has no route to {packet.dst}", known)
 
-    def _barrier(self, where: str, dst: str) -> Route | None:
-        """The route of type blackhole, unreachable or prohibit that covers the destination most closely."""
-        covering = [route for route in self.network.state(where).routes if _covers(route, dst)]
-        closest = max(covering, key=lambda route: _prefix_length(route.dst), default=None)
-        return closest if closest and closest.type in ("blackhole", "unreachable", "prohibit", "throw") else None
+    def _barrier(self, where: str, packet: Packet, iif: str) -> str:
+        """The route of type blackhole, unreachable or prohibit that the packet is led to, or such a rule; else ""."""
+        state, mark = self.network.state(where), self.case.deciding.mark(where)
+        for rule in sorted(state.rules, key=lambda rule: rule.priority):
+            if (rule.family == "inet6") != (":" in packet.dst) or not selects(rule, packet, iif, packet.src, mark):
+                continue
+            if rule.action in _BARRIERS:
+                return rule.text
+            covering = [route for route in state.routes if route.table == rule.table and _covers(route, packet.dst)]
+            closest = max(covering, key=lambda route: _prefix_length(route.dst), default=None)
+            if closest and closest.type != "throw":
+                return closest.text if closest.type in _BARRIERS else ""
+        return ""
 
     def _link_that_was_the_way(self, where: str, dst: str) -> Link | None:
         """A link that is down, and whose addresses' subnet has the destination, or that is the only one there is."""
@@ -202,17 +213,17 @@ class Routing:
         sentence = f"nobody who heard it has {asked}: the question ended in {last.namespace}"
         return self.case.say("neighbour", last.namespace, last.interface, sentence, "no answer on the wire")
 
-    def _local(self, where: str, packet: Packet, iif: str) -> Cause | None:
+    def _local(self, where: str, packet: Packet, iif: str, turned: bool = False) -> Cause | None:
         name = {TCP: "tcp", UDP: "udp"}.get(packet.protocol)
         if packet.kind in ECHO_REQUEST.values() and packet.kind == ECHO_REQUEST.get(packet.protocol):
             return None
         if name and packet.ports and not listens(where, name, packet.dst, packet.ports[1]):
-            sentence = (
-                f"it reached {where}, where no {name.upper()} socket listens on {packet.dst} port {packet.ports[1]}"
-            )
-            return self.case.say(
-                "no_listener", where, iif, sentence, self.case.counter(where, "Udp.NoPorts") or "sockets there"
-            )
+            place = f"on {packet.dst} port {packet.ports[1]}"
+            if self.case.deciding.met_rules(where, "redirect", "dnat") and not turned:
+                place = "where a rule turned it to"
+            sentence = f"it reached {where}, where no {name.upper()} socket listens {place}"
+            known = self.case.counter(where, "Udp.NoPorts") or "sockets there"
+            return self.case.say("no_listener", where, iif, sentence, known)
         return None
 
 
@@ -237,8 +248,6 @@ def _forwarding(packet: Packet) -> str:
 
 
 def _covers(route: Route, dst: str) -> bool:
-    if route.table not in ("main", "default"):
-        return False
     version = 6 if route.family == "inet6" else 4
     if ipaddress.ip_address(dst).version != version:
         return False

@@ -18,7 +18,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labkit.net import sysctl
 from labkit.net.netlink import attribute, attributes, every_attribute
@@ -75,6 +75,7 @@ class Listener:
     def __init__(self) -> None:
         self._nft: Socket | None = None
         self._log: Socket | None = None
+        self._latest: dict[int, Event] = {}  # by skb: the last event that told of its packet
         self._undo: list[Callable[[], object]] = []
         self._owned = f"{_OURS}{os.getpid()}_{id(self):x}"
         try:
@@ -96,10 +97,19 @@ class Listener:
         found: list[Event] = []
         if self._nft is not None:
             heard = [(family, body) for kind, family, body in self._nft.heard() if kind == NFTABLES << 8 | _TRACE]
-            found += [event for family, body in heard if (event := self._event(family, attributes(body)))]
+            told = [event for family, body in heard if (event := self._event(family, attributes(body)))]
+            found += [self._whole(event) for event in told]
         if self._log is not None:
             found += [event for kind, family, body in self._log.heard() if (event := _logged(kind, family, body))]
         return found
+
+    def _whole(self, event: Event) -> Event:
+        """The kernel tells of a packet at the first rule that it meets in a chain, and not again at the others."""
+        if event.packet is not None:
+            self._latest[event.skb] = event
+            return event
+        first = self._latest.get(event.skb)
+        return replace(event, packet=first.packet, link_in=first.link_in, link_out=first.link_out) if first else event
 
     def close(self) -> None:
         """Nothing of ours is left in the namespace. Runs inside it: iptables-legacy is a program."""
@@ -122,7 +132,7 @@ class Listener:
             if not families:
                 opened.close()
                 return
-            wanted = {_INET} if families & {_INET, _IP, _IP6} else set()
+            wanted = {_INET} if families & {_INET, _IP, _IP6, _NETDEV} else set()  # egress comes after output
             wanted |= families & {_BRIDGE, _ARP}
             devices = _ingress_devices(opened) if families & {_NETDEV, _INET} else []
             for family in sorted(wanted):
@@ -261,15 +271,16 @@ def _logged(kind: int, family: int, body: bytes) -> Event | None:
     """Return the event that a packet logged by TRACE tells of, or None for what others log."""
     tells = attributes(body)
     prefix = _PREFIX.match(_text(tells.get(10)))
-    if kind != LOG << 8 or not prefix or prefix[1] == "raw":
+    if kind != LOG << 8 or not prefix:
         return None
     table, chain, what, place = prefix.groups()
+    number_in_chain = int(place) - (table == "raw" and chain in _LEGACY_HOOKS)  # our own rule stands first there
     protocol = b"\x86\xdd" if family == socket.AF_INET6 else b"\x08\x00"
     found = packets_in(bytes(12) + protocol + tells.get(9, b""))
     name = "legacy ip6" if family == socket.AF_INET6 else "legacy ip"
     link_in, link_out = number(tells.get(4)) or 0, number(tells.get(5)) or 0
     return Event(
-        name, table, chain, what, "", int(place), found[0] if found else None, 0, link_in, link_out,
+        name, table, chain, what, "", number_in_chain, found[0] if found else None, 0, link_in, link_out,
         number(tells.get(2)) or 0,
     )  # fmt: skip
 
