@@ -49,6 +49,9 @@ class Bridging:
         link = self.network.link(where, out)
         if link is not None and not link.has_carrier:
             return self.case.say("link_down", where, out, f"{where}'s port {out} of {bridge} is {link.state}", known)
+        if link is not None and link.port.get("state") not in (None, "forwarding"):
+            sentence = f"{where}'s port {out} of {bridge} is {link.port['state']}: it forwards nothing"
+            return self.case.say("fdb", where, out, sentence, "bridge link show")
         into = self.network.link(where, port) if port else None
         if link is not None and into is not None and link.port.get("isolated") and into.port.get("isolated"):
             sentence = f"{where}'s ports {port} and {out} of {bridge} are both isolated: nothing passes between them"
@@ -62,6 +65,7 @@ class Bridging:
         where, mac = last.namespace, last.outside.dst_mac
         others = [link for link in self.network.state(where).ports_of(bridge) if link.ifname != port]
         able = [link for link in others if link.has_carrier and link.port.get("flood", True)]
+        able = [link for link in able if link.port.get("state") in (None, "forwarding")]
         into = self.network.link(where, port) if port else None
         if into is not None and into.port.get("isolated"):
             able = [link for link in able if not link.port.get("isolated")]
@@ -105,6 +109,8 @@ class Bridging:
         if owner and sent and entry and entry.ifname == sent.interface:
             sentence = f"{sent.namespace}'s {bridge} sent it out by {entry.ifname}, but {owner} has the MAC {mac}"
             return self.case.say("fdb", sent.namespace, entry.ifname, sentence, f"FDB entry: {entry.text}")
+        if owner and sent and bridge:
+            return self._flooded_past(sent.namespace, bridge, mac, owner)
         if owner:
             sentence = f"{where} did not take it: the frame is for {owner}, and {name} is no port of a bridge"
             return self.case.say("fdb", where, name, sentence, "the frame's destination MAC")
@@ -113,6 +119,15 @@ class Bridging:
             "its sender has a wrong neighbour entry"
         )
         return self.case.say("neighbour", where, name, sentence, "the frame's destination MAC")
+
+    def _flooded_past(self, where: str, bridge: str, mac: str, owner: str) -> Cause:
+        """A bridge did not know a MAC, flooded the frame, and it did not come to who has the MAC."""
+        ports = self.network.state(where).ports_of(bridge)
+        port = next((link for link in ports if link.peer and "/".join(link.peer) == owner), None)
+        why = ", for flooding is off at its port" if port and not port.port.get("flood", True) else ""
+        sentence = f"{where}'s {bridge} did not know {mac} and flooded the frame, but not to {owner}{why}"
+        name = port.ifname if port else bridge
+        return self.case.say("fdb", where, name, sentence, f"bridge fdb show br {bridge}")
 
     def into_tunnel(self, last: Step, link: Link) -> Cause | None:
         where, packet = last.namespace, last.outside

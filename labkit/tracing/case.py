@@ -6,6 +6,10 @@ lookup in that namespace.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from labkit.net import namespace as namespaces
+from labkit.net import sysctl
 from labkit.tracing.deciding import Deciding
 from labkit.tracing.evidence import Evidence, Met
 from labkit.tracing.following import Role
@@ -21,6 +25,8 @@ _UNREACHABLE = {
     0: "net unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 4: "fragmentation "
     "needed", 9: "net prohibited", 10: "host prohibited", 13: "communication prohibited",
 }  # fmt: skip
+
+_UNREACHABLE6 = {0: "no route", 1: "communication prohibited", 3: "address unreachable", 4: "port unreachable"}
 
 
 class Case:
@@ -42,6 +48,19 @@ class Case:
         for seen in self.evidence.seen:
             if seen.role == wanted:
                 return f"{_icmp_words(seen.packet)} from {seen.packet.src}"
+        return ""
+
+    def refused(self) -> str:
+        """In words, what came back that says that nobody takes it there: a RST, or ICMP port unreachable; else ""."""
+        answer = self.evidence.following.answer
+        if answer is not None and answer.flags & 4:
+            return f"TCP RST from {answer.src}"
+        return self.error_told() if "port unreachable" in self.error_told() else ""
+
+    def sysctl(self, namespace: str, key: str) -> str:
+        """Return a sysctl of a namespace, or "" where there is none."""
+        with suppress(OSError), namespaces.enter(namespace):
+            return sysctl.read(key)
         return ""
 
     def counter(self, namespace: str, *names: str) -> str:
@@ -89,5 +108,7 @@ def _icmp_words(packet: Packet) -> str:
     if packet.protocol == 1:
         words = {11: "time exceeded", 12: "parameter problem"}.get(kind) or _UNREACHABLE.get(code, "unreachable")
         return f"ICMP {words}"
-    words = {1: "unreachable", 2: "packet too big", 3: "time exceeded", 4: "parameter problem"}.get(kind, str(kind))
+    if kind == 1:
+        return f"ICMPv6 {_UNREACHABLE6.get(code, 'unreachable')}"
+    words = {2: "packet too big", 3: "time exceeded", 4: "parameter problem"}.get(kind, str(kind))
     return f"ICMPv6 {words}"

@@ -62,6 +62,8 @@ class Deciding:
 
     def _step(self, before: Step | None, step: Step) -> list[Decision]:
         if before is not None and before.namespace != step.namespace:
+            if self.network.peer(step.namespace, step.interface) is None:
+                return [Decision("cable", f"unknown: after {before.frame.where} it was in a namespace without a name")]
             return [Decision("cable", f"the other end of {before.frame.where}")]
         if step.comes_in:
             return self._up(before, step) if before is not None else []

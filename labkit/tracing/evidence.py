@@ -97,7 +97,8 @@ class Evidence:
 class _Namespaces:
     """All namespaces that can be entered: their listeners, counters and connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self.source = source
         self.names = ["host", *namespaces.names()]
         self.listeners: dict[str, Listener] = {}
         self.counters: dict[str, dict[str, int]] = {}
@@ -106,14 +107,14 @@ class _Namespaces:
         self.notes: list[str] = []
 
     def open(self) -> None:
-        known: set[int] = set()
+        known = {
+            namespaces.inode(self.source): self.source
+        }  # of two names of one namespace, the one that was asked for
         for name in list(self.names):
             try:
-                inode = namespaces.inode(name)
-                if inode in known:  # another name of one that is there already
+                if known.setdefault(namespaces.inode(name), name) != name:
                     self.names.remove(name)
                     continue
-                known.add(inode)
                 inside(name, lambda name=name: self._open_here(name))  # type: ignore[misc]
             except (NotFound, NamespaceGone):
                 self.names.remove(name)
@@ -158,7 +159,7 @@ class _Namespaces:
 
 def gather(probe: Probe, timeout: float) -> Evidence:
     """Send what `probe` has, and return everything that was seen of it. timeout: seconds to wait for an answer."""
-    with _listening() as everywhere:
+    with _listening(probe.source) as everywhere:
         before = snapshot(*everywhere.names)
         with capture(*everywhere.names, limit=MOST) as seen:
             try:
@@ -182,8 +183,8 @@ def gather(probe: Probe, timeout: float) -> Evidence:
 
 
 @contextmanager
-def _listening() -> Iterator[_Namespaces]:
-    everywhere = _Namespaces()
+def _listening(source: str) -> Iterator[_Namespaces]:
+    everywhere = _Namespaces(source)
     try:
         everywhere.open()
         yield everywhere
@@ -236,8 +237,12 @@ def _role_of(following: Following, event: Event) -> Role | None:
     ):
         return "answer"
     if following.request is not None:
+        if event.packet.offset:
+            fragment = (event.packet.protocol, event.packet.ident)
+            return "request" if fragment == (following.request.protocol, following.request.ident) else None
         if wanted == signature(following.request):
-            return "request"
+            again = event.packet.ident != following.request.ident and event.packet.ident and following.request.ident
+            return None if again else "request"
         return "answer" if following.answer is None and following.would_answer(event.packet) else None
     return "request" if following.sent(event.packet) else None
 
@@ -256,7 +261,7 @@ def _wait(probe: Probe, seen: Capture, everywhere: _Namespaces, timeout: float) 
         everywhere.listen()
         progress.look(seen)
         passed = time.monotonic() - start
-        quiet = passed > QUIET and progress.is_quiet()
+        quiet = not probe.patient and passed > QUIET and progress.is_quiet()
         if passed > timeout or quiet or progress.home or progress.dropped(everywhere.events):
             probe.done(STEP)  # what came home a moment ago is with its sender now
             return
@@ -280,8 +285,8 @@ class _Progress:
             if found:
                 self.last_ns, self.asking = frame.time_ns, False
                 self.home |= found.role == "answer" and (frame.namespace, frame.direction) == (self.source, "in")
-            elif packets and packets[0].arp:
-                self.asking = packets[0].arp[0] == 1
+            elif packets and (packets[0].arp or packets[0].kind in (135, 136)):  # ARP, or neighbour discovery
+                self.asking = packets[0].arp[0] == 1 if packets[0].arp else packets[0].kind == 135
         self.read = len(frames)
 
     def is_quiet(self) -> bool:

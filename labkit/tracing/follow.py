@@ -177,7 +177,8 @@ class _Explanation:
     def _refused(self) -> bool:
         """Whether what came back says that nobody was there: a RST to a connection's first packet."""
         answer, request = self.evidence.following.answer, self.evidence.following.request
-        return bool(answer and request and answer.flags & 4 and request.flags & 18 == 2)
+        opens = request is not None and (request.flags & 18 == 2 or isinstance(self.probe, probes.Raw))
+        return bool(answer and answer.flags & 4 and opens)
 
     def _reached(self, goal: Step) -> bool:
         packet = goal.packet
@@ -204,6 +205,13 @@ class _Explanation:
             return False
         if packet.arp or self._proxied(goal):
             return True
+        if packet.offset:
+            packet = self._as_sent()
+        told = [seen.packet for seen in self.evidence.seen if seen.role == "error"]
+        if self._refused() or any(self.network.owns(where, error.src) and not _too_late(error) for error in told):
+            return False
+        if any(self.evidence.moved(where, name) for name in ("TcpExt.ListenOverflows", "Udp.RcvbufErrors")):
+            return False
         if packet.kind == ECHO_REQUEST.get(packet.protocol):
             return bool(self.evidence.moved(where, "Icmp.InEchos") or self.evidence.moved(where, "Ip6.Icmp6InEchos"))
         name = {TCP: "tcp", UDP: "udp"}.get(packet.protocol)
@@ -254,6 +262,8 @@ class _Explanation:
             called = self._as_sent()
             if back[-1].packet.ends != called.back:
                 return loss.strayed(back[-1], called.dst)
+            if packet.flags & 5 and not packet.payload:
+                return loss.hung_up(where, goal.interface if goal else None, bool(packet.flags & 4))
         return loss.cause(back[-1]) if back else loss.silence(where, request, goal.interface if goal else None)
 
     # what is shown
@@ -295,6 +305,11 @@ class _Explanation:
         if self.evidence.following.again:
             notes.append("it was sent again, for want of an answer; only the first is followed")
         return notes
+
+
+def _too_late(error: Packet) -> bool:
+    """Whether an ICMP error is about reassembly, which is no word about whether somebody takes it."""
+    return (error.kind in (3, 11) and error.protocol == 58) or error.kind == 11
 
 
 def _turned(packet: Packet) -> Packet:

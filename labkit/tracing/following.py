@@ -135,7 +135,11 @@ class Following:
             wanted = ECHO_REPLY.get(request.protocol) if request.kind == ECHO_REQUEST[request.protocol] else None
             told = packet.protocol == request.protocol and packet.kind == wanted
             return told and packet.body[6 : 8 + ENOUGH] == request.body[6 : 8 + ENOUGH]
-        return packet.protocol >= 0 and not packet.offset and packet.ends in self._backs and self._is_answer(packet)
+        if packet.protocol < 0 or packet.offset or (packet.ports is None and packet.ends not in self._backs):
+            return False
+        protocol, _, dst, sport, dport = packet.ends  # from another address too: NAT may be missing on its way
+        backs = {(one[0], one[2], one[3], one[4]) for one in self._backs}
+        return (protocol, dst, sport, dport) in backs and self._is_answer(packet)
 
     def _error(self, packet: Packet) -> Role | None:
         quoted = packet.quoted

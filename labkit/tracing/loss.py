@@ -7,10 +7,7 @@ the cause is "unknown", and says what was seen.
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
 
-from labkit.net import namespace as namespaces
-from labkit.net import sysctl
 from labkit.state.records import Route
 from labkit.tracing.bridging import ETHERNET, Bridging
 from labkit.tracing.case import Case
@@ -22,6 +19,7 @@ from labkit.tracing.routing import Routing
 
 __all__ = ["Loss"]
 
+_IGNORE = {1: "net.ipv4.icmp_echo_ignore_all", 58: "net.ipv6.icmp.echo_ignore_all"}
 _ICMP_KINDS = {
     (1, 11, -1): "ttl", (1, 3, 0): "no_route", (1, 3, 1): "neighbour", (1, 3, 3): "no_listener", (1, 3, 4): "mtu",
     (1, 3, 9): "firewall", (1, 3, 10): "firewall", (1, 3, 13): "firewall",
@@ -62,7 +60,7 @@ class Loss:
         if packet.arp or not packet.dst:
             return None
         answer = self.case.deciding.look_up(where, packet, "", packet.src)
-        if answer.resolved is None or answer.resolved.type not in ("unicast", "local"):
+        if answer.resolved is None or answer.resolved.type not in ("unicast", "local", "broadcast", "multicast"):
             return self.routing.no_route(where, packet, answer, None)
         return self._refused(where, answer.resolved) or self.routing.leaves(where, packet, answer.resolved, answer)
 
@@ -119,8 +117,9 @@ class Loss:
         """Return why `where`, which took the packet, sent no answer that was seen anywhere."""
         if verdict := self.case.verdict(where, interface):
             return verdict
-        if request.kind == ECHO_REQUEST[1] and self._ignores_pings(where):
-            sentence = f"{where} took it, and answers no ping: net.ipv4.icmp_echo_ignore_all is 1"
+        key = _IGNORE.get(request.protocol, "")
+        if request.kind == ECHO_REQUEST.get(request.protocol) and self.case.sysctl(where, key) == "1":
+            sentence = f"{where} took it, and answers no ping: {key} is 1"
             return self.case.say("policy", where, interface, sentence, "the sysctl")
         answer = self.case.deciding.look_up(where, self.packet, "", self.packet.src)
         if answer.resolved is None or answer.resolved.type not in ("unicast", "local"):
@@ -138,10 +137,11 @@ class Loss:
         )
         return self.case.say("conntrack", last.namespace, last.interface, sentence, "the addresses of the two")
 
-    def _ignores_pings(self, where: str) -> bool:
-        with suppress(OSError), namespaces.enter(where):
-            return sysctl.read("net.ipv4.icmp_echo_ignore_all") == "1"
-        return False
+    def hung_up(self, where: str, interface: str | None, reset: bool) -> Cause:
+        """Return why a request has no answer whose connection was ended instead."""
+        how = "reset" if reset else "closed"
+        sentence = f"{where}'s server {how} the connection, and sent no answer"
+        return self.case.say("unknown", where, interface, sentence, f"TCP {'RST' if reset else 'FIN'} from it")
 
     def _said_by_icmp(self, last: Step | None) -> Cause | None:
         """Who had it last sent an error about it."""
@@ -162,7 +162,19 @@ class Loss:
             told = f": {self.error.strerror.lower()}" if self.error and self.error.strerror else ""
             sentence = f"{self.source} sent nothing that was seen on any link{told}"
             return self.case.say("unknown", self.source, None, sentence)
+        vni = _vni(last.packet.outer)
+        if last.comes_in and vni is not None and self.network.owns(last.namespace, last.outside.dst):
+            links = self.network.state(last.namespace).links
+            if not any(link.kind == "vxlan" and link.details.get("id") == vni for link in links):
+                sentence = f"{last.namespace} took the tunnel's packet in, and has no VXLAN device of VNI {vni}"
+                return self.case.say("unknown", last.namespace, last.interface, sentence, "its links")
         verb = "came in" if last.comes_in else "left"
         by = "by" if not last.comes_in else "at"
         sentence = f"it {verb} {by} {last.frame.where}, and was not seen after that; nothing there says why"
         return self.case.say("unknown", last.namespace, last.interface, sentence)
+
+
+def _vni(outer: tuple[str, ...]) -> int | None:
+    """The VNI of the outermost VXLAN around a packet, as Headers.outer tells it."""
+    words = outer[0].replace(",", "").split() if outer else []
+    return int(words[2]) if words[:2] == ["VXLAN", "vni"] else None

@@ -86,7 +86,13 @@ def _followed(step: Step, steps: Sequence[Step], network: Network) -> Step | Non
     for one in reversed(steps):
         if one.namespace == step.namespace and _leads_to(one, step, network):
             return one
-    return None
+    return next((one for one in reversed(steps) if step.comes_in and _out_of_sight(one, step, network)), None)
+
+
+def _out_of_sight(one: Step, step: Step, network: Network) -> bool:
+    """Whether the packet may have gone from one step to the other through a namespace that nobody can see into."""
+    ends = [network.link(place.namespace, place.interface) for place in (one, step)]
+    return not one.comes_in and all(link is not None and link.kind == "veth" and link.peer is None for link in ends)
 
 
 def _leads_to(one: Step, step: Step, network: Network) -> bool:

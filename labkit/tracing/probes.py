@@ -38,6 +38,7 @@ class Probe(Protocol):
     source: str
     destination: str
     due: bool
+    patient: bool  # a program is to answer: it may take its time
     error: OSError | None  # what the kernel said to the sender, at once or by an ICMP error or a RST that came back
     answered: bool  # the sender has its answer
 
@@ -73,6 +74,7 @@ class _Socket:
     """A probe with a socket of its own."""
 
     due = True
+    patient = False
 
     def __init__(self, what: str, source: str, destination: str) -> None:
         self.what, self.source, self.destination = what, source, destination
@@ -84,6 +86,7 @@ class _Socket:
 
     def send(self) -> None:
         self.sock = inside(self.source, self._open)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         try:
             self._say(self.sock)
         except OSError as error:
@@ -235,7 +238,7 @@ class Http(Tcp):
         super()._say(sock)
         if self._ready(select.POLLOUT, self.timeout) and super()._hear(sock):
             sock.send(self.request)
-            self.asked = True
+            self.asked = self.patient = True
 
     def _event(self) -> int:
         return select.POLLIN if self.asked else select.POLLOUT
@@ -290,7 +293,7 @@ class Udp(_Socket):
 class Dns(Udp):
     """A query for the addresses (type A) of a name."""
 
-    due = True
+    due = patient = True
 
     def __init__(self, source: str, server: str, name: str, port: int = 53) -> None:
         labels = b"".join(bytes([len(label)]) + label.encode("idna") for label in name.strip(".").split(".") if label)
@@ -305,6 +308,7 @@ class Raw:
 
     def __init__(self, source: str, packet: Any, interface: str) -> None:
         self.source, self.interface = source, interface
+        self.patient = False
         self.layer3 = _is_ip(packet)
         self.data = bytes(packet if isinstance(packet, bytes) else _written_out(packet, source, interface))
         found = packets_in(self.data if not self.layer3 else bytes(12) + _ethertype(self.data) + self.data)

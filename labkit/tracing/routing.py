@@ -48,9 +48,16 @@ class Routing:
         if iif == "lo" and self.network.owns(where, packet.dst):  # a lookup by lo would call its source a martian
             return self._local(where, packet, iif, turned)
         answer = self.case.deciding.look_up(where, packet, iif, packet.src)
+        if answer.errno and packet.dst.startswith("127."):
+            sentence = (
+                f"{where} takes nothing for {packet.dst} that comes from outside (a martian; route_localnet is 0)"
+            )
+            return self.case.say("no_route", where, iif, sentence, f"lookup: {answer.command}")
         if reverse := self._reverse_path(where, packet, iif, answer):
             return reverse
         resolved = answer.resolved
+        if resolved is not None and resolved.type in ("broadcast", "multicast"):
+            return self._for_many(where, packet, iif)
         if resolved is not None and resolved.type == "local":
             return self._local(where, packet, iif, turned)
         if not self._forwards(where, iif, packet):
@@ -179,8 +186,7 @@ class Routing:
         owner = self.network.owner(hop)
         for namespace in filter(None, (where, owner)):
             for event in self.case.evidence.events.get(namespace, []):
-                arp = event.packet.arp if event.packet else None
-                if arp and event.verdict == "drop" and hop in (arp[2], arp[4]):
+                if event.packet and event.verdict == "drop" and _asks_or_tells(event.packet, hop):
                     return self.case.dropped(
                         namespace, self.case.link_named(namespace, event), Met(self.case.role, event)
                     )
@@ -217,13 +223,34 @@ class Routing:
         name = {TCP: "tcp", UDP: "udp"}.get(packet.protocol)
         if packet.kind in ECHO_REQUEST.values() and packet.kind == ECHO_REQUEST.get(packet.protocol):
             return None
-        if name and packet.ports and not listens(where, name, packet.dst, packet.ports[1]):
-            place = f"on {packet.dst} port {packet.ports[1]}"
-            if self.case.deciding.met_rules(where, "redirect", "dnat") and not turned:
-                place = "where a rule turned it to"
-            sentence = f"it reached {where}, where no {name.upper()} socket listens {place}"
-            known = self.case.counter(where, "Udp.NoPorts") or "sockets there"
-            return self.case.say("no_listener", where, iif, sentence, known)
+        refused = self.case.refused()
+        if self.case.leg == "request" and name and packet.ports:
+            if full := self._full(where, iif, packet.ports[1]):
+                return full
+            elsewhere = not turned and self.case.deciding.met_rules(where, "redirect", "dnat")
+            if elsewhere and not refused:
+                sentence = f"a rule of {where}'s turned it to another end, and it was not seen after that"
+                return self.case.say("unknown", where, iif, sentence)
+            if refused or not listens(where, name, packet.dst, packet.ports[1]):
+                place = "where a rule turned it to" if elsewhere else f"on {packet.dst} port {packet.ports[1]}"
+                sentence = f"it reached {where}, where no {name.upper()} socket listens {place}"
+                known = self.case.counter(where, "Udp.NoPorts") or refused or "sockets there"
+                return self.case.say("no_listener", where, iif, sentence, known)
+        return None
+
+    def _full(self, where: str, iif: str, port: int) -> Cause | None:
+        """A socket listens there, and has no room."""
+        for counter, what in (("TcpExt.ListenOverflows", "backlog"), ("Udp.RcvbufErrors", "receive buffer")):
+            if counted := self.case.counter(where, counter):
+                sentence = f"it reached {where}, and the {what} of the socket on port {port} is full"
+                return self.case.say("no_listener", where, iif, sentence, counted)
+        return None
+
+    def _for_many(self, where: str, packet: Packet, iif: str) -> Cause | None:
+        """It is for everybody on the link, or for a group."""
+        if packet.kind == ECHO_REQUEST[1] and self.case.sysctl(where, "net.ipv4.icmp_echo_ignore_broadcasts") == "1":
+            sentence = f"{where} heard it, and answers no ping to many: net.ipv4.icmp_echo_ignore_broadcasts is 1"
+            return self.case.say("policy", where, iif, sentence, "the sysctl")
         return None
 
 
@@ -233,6 +260,14 @@ def _asks_for(packet: Packet) -> str:
         return packet.arp[4]
     solicits = packet.protocol == 58 and packet.kind == 135 and len(packet.body) >= 24
     return str(ipaddress.IPv6Address(packet.body[8:24])) if solicits else ""
+
+
+def _asks_or_tells(packet: Packet, hop: str) -> bool:
+    """Whether a packet asks for the MAC of `hop`, or tells it, as far as the rules' trace shows of its beginning."""
+    if packet.arp:
+        return hop in (packet.arp[2], packet.arp[4])
+    target = packet.body[8:24] if packet.kind in (135, 136) else b""
+    return bool(target) and ":" in hop and ipaddress.ip_address(hop).packed.startswith(target)
 
 
 def _turned(packet: Packet) -> Packet:

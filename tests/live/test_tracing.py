@@ -207,3 +207,20 @@ def test_a_namespace_without_an_address_cannot_be_named_as_destination(lab: Lab)
     sh("ip netns add bare")
     with pytest.raises(NotFound, match="that namespace has no address"):
         trace("bare", "red")
+
+
+def test_a_slow_server_is_waited_for(lab: Lab) -> None:
+    def slowly(data: bytes, _peer: object) -> bytes:
+        time.sleep(0.6)
+        return data
+
+    with serve("blue", 53, udp=True, reply=slowly):
+        assert trace("blue", "red", dns="web.default").answered
+
+
+def test_another_name_of_a_namespace_is_the_one_that_was_asked_for(lab: Lab) -> None:
+    sh("ln -s /run/netns/red /run/netns/zebra; ln -s /run/netns/red /run/netns/ant")
+    for name in ("zebra", "ant", "red"):
+        one = trace("blue", name)
+        assert (one.answered, one.hops[0].where) == (True, f"{name}/eth0")
+    sh("rm /run/netns/zebra /run/netns/ant")

@@ -267,6 +267,22 @@ SITUATIONS = [
               cause=("ttl", "router", "eth0"), says=("ICMP time exceeded from 10.1.0.1", "-j TTL --ttl-set 1")),
     Situation("a port turned to one that nobody listens on", BRIDGE + "ip netns exec blue iptables -t nat -A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 5353", "10.0.0.3", options={"udp": 53},
               delivered=False, answered=None, way=OVER, cause=("no_listener", "blue", "eth0"), says=("no UDP socket listens on 10.0.0.3 port 5353",)),
+    Situation("a socket for IPv6 alone", BRIDGE + """ip netns exec blue python3 -c '
+import socket, time, os
+s = socket.socket(socket.AF_INET6); s.setsockopt(41, 26, 1); s.bind(("::", 80)); s.listen()
+if os.fork() == 0:
+    os.close(0); os.close(1); os.close(2); time.sleep(20)'""", "10.0.0.3", options={"tcp": 80}, delivered=False, answered=False, way=OVER, cause=("no_listener", "blue", "eth0"), says=("TCP RST from 10.0.0.3",)),
+    Situation("flooding is off", BRIDGE + KNOWN + "bridge link set dev v-blue learning off flood off; bridge fdb del 02:00:00:00:00:03 dev v-blue master 2>/dev/null || true", "10.0.0.3", delivered=False,
+              answered=False, cause=("fdb", "host", "v-blue"), says=("did not know 02:00:00:00:00:03 and flooded the frame, but not to blue/eth0, for flooding is off at its port",)),
+    Situation("later fragments are dropped", ROUTER + "ip netns exec blue iptables -t raw -A PREROUTING -f -j DROP; ip -n router link set eth1 mtu 600; ip -n blue link set eth0 mtu 600", "10.2.0.2",
+              options={"size": 1000}, delivered=False, answered=False, cause=("firewall", "blue", "eth0"), says=("iptables -t raw -A PREROUTING -f -j DROP",)),
+    Situation("neighbour discovery is dropped", BRIDGE + "for n in red blue; do ip netns exec $n sysctl -qw net.ipv6.conf.all.disable_ipv6=0; done; ip -n red address add fd00::2/64 dev eth0 nodad; ip -n blue address add fd00::3/64 dev eth0 nodad; ip netns exec blue ip6tables -P INPUT DROP",
+              "fd00::3", delivered=False, answered=False, way="", cause=("policy", "blue", "eth0")),
+    Situation("a ping to everybody", BRIDGE, "10.0.0.255", delivered=False, answered=False, cause=("policy", "blue", "eth0"), says=("icmp_echo_ignore_broadcasts is 1",)),
+    Situation("a packet for 127.0.0.1 from outside", BRIDGE + "ip netns exec blue iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 127.0.0.1:80", "10.0.0.3", options={"tcp": 80},
+              delivered=False, answered=False, way=OVER, cause=("unknown", "blue", "eth0"), says=("a rule of blue's turned it to another end",)),
+    Situation("another VNI", NODES + "ip -n node2 link set flannel.1 down; ip -n node2 link del flannel.1; ip -n node2 link add flannel.1 type vxlan id 2 dev eth0 local 192.168.0.12 dstport 8472; ip -n node2 link set flannel.1 up",
+              "10.244.2.2", "pod1", delivered=False, answered=False, cause=("unknown", "node2", "eth0"), says=("has no VXLAN device of VNI 1",)),
     # lost on the way back
     Situation("no way back", ROUTER + "ip -n blue route del default", "10.2.0.2", answered=False, way=ROUTED, cause=("no_route", "blue", None), says=("blue has no route to 10.1.0.2",)),
     Situation("a rule drops the answer", BRIDGE + "ip netns exec blue iptables -A OUTPUT -p icmp -j DROP", "10.0.0.3", answered=False, way=OVER, cause=("firewall", "blue", "eth0"),
@@ -275,6 +291,8 @@ SITUATIONS = [
     Situation("an answer that nobody turns back", BRIDGE + "sysctl -qw net.ipv4.ip_forward=1; iptables -t nat -A PREROUTING -d 10.0.0.1 -p tcp --dport 80 -j DNAT --to-destination 10.0.0.3:80", "10.0.0.1",
               options={"tcp": 80}, serves=("blue", 80, False), answered=False, way="red/eth0 >, > host/v-red, > host/br0, host/br0 >, host/v-blue >, > blue/eth0", cause=("conntrack", "red", "eth0"),
               says=("red had called 10.0.0.1, and the answer came from 10.0.0.3",)),
+    Situation("a server that hangs up", BRIDGE, "10.0.0.3", options={"http": 80}, serves=("blue", 80, False), answered=False, way=OVER, reply=b"", cause=("unknown", "blue", "eth0"),
+              says=("server closed the connection, and sent no answer",)),
     Situation("it answers no ping", BRIDGE + "ip netns exec blue sysctl -qw net.ipv4.icmp_echo_ignore_all=1", "10.0.0.3", answered=False, way=OVER, cause=("policy", "blue", "eth0"), says=("icmp_echo_ignore_all is 1",)),
     Situation("nobody answers ARP on the way back", BRIDGE + KNOWN + "ip -n blue neighbour del 10.0.0.2 dev eth0; ip netns exec red sysctl -qw net.ipv4.conf.all.arp_ignore=8", "10.0.0.3", answered=False, way=OVER, cause=("neighbour", "blue", "eth0")),
     Situation("the router filters the answer", ROUTER + "ip netns exec router nft 'table ip f { chain c { type filter hook forward priority 0; icmp type echo-reply drop; }; }'", "10.2.0.2", answered=False,

@@ -60,7 +60,9 @@ def test_ipv6_and_its_extension_headers() -> None:
 
 def test_what_a_vxlan_carries_is_a_packet_too() -> None:
     outer = IP(src="192.168.0.1", dst="192.168.0.2") / UDP(sport=50000, dport=8472) / VXLAN(vni=42)
-    wrapping, inner = packets_in(bytes(Ether(src="02:00:00:00:00:0a", dst="02:00:00:00:00:0b") / outer / Ether(**MACS) / PING))
+    wrapping, inner = packets_in(
+        bytes(Ether(src="02:00:00:00:00:0a", dst="02:00:00:00:00:0b") / outer / Ether(**MACS) / PING)
+    )
     assert (wrapping.src, wrapping.outer) == ("192.168.0.1", ())
     assert (inner.src, inner.src_mac) == ("10.0.0.2", MACS["src"])
     assert inner.outer == ("VXLAN vni 42, 192.168.0.1 > 192.168.0.2:8472",)
@@ -91,7 +93,9 @@ def test_an_icmp_error_quotes_the_packet_that_it_is_about() -> None:
     assert (found.quoted.src, found.quoted.dst, found.quoted.ident) == ("10.0.0.2", "10.0.0.3", 7)
 
 
-@pytest.mark.parametrize("frame", [Ether(**MACS) / PING, Ether(**MACS) / IPv6(dst="fd00::3") / ICMPv6ND_NS(tgt="fd00::3")])
+@pytest.mark.parametrize(
+    "frame", [Ether(**MACS) / PING, Ether(**MACS) / IPv6(dst="fd00::3") / ICMPv6ND_NS(tgt="fd00::3")]
+)
 def test_a_frame_cut_short_anywhere_is_no_error(frame: Any) -> None:
     whole = bytes(frame)
     for length in range(len(whole)):
@@ -121,13 +125,24 @@ def test_a_packet_is_known_behind_a_router_and_a_nat() -> None:
     assert found.role == "request"
     assert look(following, with_(PING, ttl=63)) == "request"
     assert look(following, with_(PING, ttl=62, src="192.168.0.1")) == "request"
-    assert look(following, IP(src="192.168.0.1", dst="192.168.0.2") / UDP(dport=4789) / VXLAN(vni=1) / Ether(**MACS) / PING) == "request"
+    assert (
+        look(
+            following, IP(src="192.168.0.1", dst="192.168.0.2") / UDP(dport=4789) / VXLAN(vni=1) / Ether(**MACS) / PING
+        )
+        == "request"
+    )
 
 
 def test_another_packet_between_the_same_ends_is_not_it() -> None:
     following, _ = follow(PING)
-    assert look(following, IP(src="10.0.0.2", dst="10.0.0.3", id=8) / ICMP(id=5, seq=1) / Raw(b"another ping, not it")) is None
-    assert look(following, IP(src="10.0.0.3", dst="10.0.0.2") / ICMP(type=0, id=5, seq=1) / Raw(b"another ping, not it")) is None
+    assert (
+        look(following, IP(src="10.0.0.2", dst="10.0.0.3", id=8) / ICMP(id=5, seq=1) / Raw(b"another ping, not it"))
+        is None
+    )
+    assert (
+        look(following, IP(src="10.0.0.3", dst="10.0.0.2") / ICMP(type=0, id=5, seq=1) / Raw(b"another ping, not it"))
+        is None
+    )
 
 
 def test_the_answer_to_a_ping_is_known_by_what_it_carries() -> None:
@@ -142,15 +157,28 @@ def test_the_answer_to_a_datagram_is_known_by_the_ends_as_nat_left_them() -> Non
     following, _ = follow(request)
     assert look(following, with_(request, dst="10.1.0.9")) == "request"
     reply = IP(src="10.1.0.9", dst="10.0.0.2", id=2) / UDP(sport=53, dport=40000) / Raw(b"hello")
-    assert look(following, IP(src="10.7.0.9", dst="10.0.0.2") / UDP(sport=53, dport=40000) / Raw(b"hello")) is None
+    assert look(following, IP(src="10.1.0.9", dst="10.0.0.2") / UDP(sport=54, dport=40000) / Raw(b"hello")) is None
     assert look(following, reply) == "answer"
     assert look(following, with_(reply, src="10.96.0.1")) == "answer"
+
+
+def test_an_answer_from_another_address_is_the_answer_that_nobody_turned_back() -> None:
+    following, _ = follow(
+        IP(src="10.0.0.2", dst="10.96.0.1", id=1) / UDP(sport=40000, dport=53) / Raw(b"a token in a datagram")
+    )
+    assert look(following, IP(src="10.7.0.9", dst="10.0.0.2") / UDP(sport=53, dport=40000) / Raw(b"hello")) == "answer"
 
 
 def test_an_echo_of_the_same_bytes_is_the_answer_and_not_the_packet() -> None:
     request = IP(src="10.0.0.2", dst="10.0.0.3", id=1) / UDP(sport=40000, dport=7) / Raw(b"a token in a datagram")
     following, _ = follow(request)
-    assert look(following, IP(src="10.0.0.3", dst="10.0.0.2", id=3) / UDP(sport=7, dport=40000) / Raw(b"a token in a datagram")) == "answer"
+    assert (
+        look(
+            following,
+            IP(src="10.0.0.3", dst="10.0.0.2", id=3) / UDP(sport=7, dport=40000) / Raw(b"a token in a datagram"),
+        )
+        == "answer"
+    )
 
 
 def test_what_is_sent_again_is_counted_and_not_followed() -> None:
@@ -175,5 +203,7 @@ def test_an_error_about_it_is_told_from_an_error_about_another() -> None:
 
 
 def test_a_signature_does_not_change_on_the_way() -> None:
-    routed = only(Ether(src="02:00:00:00:00:0c", dst="02:00:00:00:00:0d") / with_(PING, ttl=1, src="1.1.1.1", dst="2.2.2.2"))
+    routed = only(
+        Ether(src="02:00:00:00:00:0c", dst="02:00:00:00:00:0d") / with_(PING, ttl=1, src="1.1.1.1", dst="2.2.2.2")
+    )
     assert signature(only(Ether(**MACS) / PING)) == signature(routed)
