@@ -109,15 +109,17 @@ class Bridging:
         if owner and sent and entry and entry.ifname == sent.interface:
             sentence = f"{sent.namespace}'s {bridge} sent it out by {entry.ifname}, but {owner} has the MAC {mac}"
             return self.case.say("fdb", sent.namespace, entry.ifname, sentence, f"FDB entry: {entry.text}")
+        if link.kind == "bridge":
+            sentence = f"{where} did not take it: the frame is for {mac}, and {link.ifname} has {link.address}"
+            return self.case.say("neighbour", where, link.ifname, sentence, "the frame's destination MAC")
         if owner and sent and bridge:
             return self._flooded_past(sent.namespace, bridge, mac, owner)
         if owner:
             sentence = f"{where} did not take it: the frame is for {owner}, and {name} is no port of a bridge"
             return self.case.say("fdb", where, name, sentence, "the frame's destination MAC")
-        sentence = (
-            f"{where} did not take it: the frame is for {mac}, which nobody has, and {name} has {link.address}; "
-            "its sender has a wrong neighbour entry"
-        )
+        sentence = f"{where} did not take it: the frame is for {mac}, which nobody has, and {name} has {link.address}"
+        if not self.case.evidence.probe.handmade:
+            sentence += "; its sender has a wrong neighbour entry"
         return self.case.say("neighbour", where, name, sentence, "the frame's destination MAC")
 
     def _flooded_past(self, where: str, bridge: str, mac: str, owner: str) -> Cause:
@@ -125,6 +127,8 @@ class Bridging:
         ports = self.network.state(where).ports_of(bridge)
         port = next((link for link in ports if link.peer and "/".join(link.peer) == owner), None)
         why = ", for flooding is off at its port" if port and not port.port.get("flood", True) else ""
+        if port and port.port.get("isolated"):
+            why = ", whose port is isolated, as the one is that it came in by"
         sentence = f"{where}'s {bridge} did not know {mac} and flooded the frame, but not to {owner}{why}"
         name = port.ifname if port else bridge
         return self.case.say("fdb", where, name, sentence, f"bridge fdb show br {bridge}")

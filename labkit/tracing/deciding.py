@@ -99,9 +99,9 @@ class Deciding:
         entry = self.network.fdb(step.namespace, bridge, mac)
         command = _bridge_command(step, bridge)
         if step.is_for_all:
-            return [Decision("fdb", f"{mac} is for everybody: {bridge} sends it out by every port", command)]
+            return [Decision("fdb", f"{mac} is for everybody: {bridge} floods it", command)]
         if entry is None or not self._knew(step, bridge):
-            return [Decision("fdb", f"{bridge} did not know {mac}: it sent it out by every port", command)]
+            return [Decision("fdb", f"{bridge} did not know {mac}: it flooded it", command)]
         if entry.ifname != step.interface:
             return [Decision("fdb", f"{bridge} knew {mac} elsewhere, and now has: {entry.text}", command)]
         return [Decision("fdb", entry.text, command)]

@@ -262,9 +262,17 @@ def _wait(probe: Probe, seen: Capture, everywhere: _Namespaces, timeout: float) 
         progress.look(seen)
         passed = time.monotonic() - start
         quiet = not probe.patient and passed > QUIET and progress.is_quiet()
+        quiet = quiet and not _asking_already(progress.where)
         if passed > timeout or quiet or progress.home or progress.dropped(everywhere.events):
             probe.done(STEP)  # what came home a moment ago is with its sender now
             return
+
+
+def _asking_already(namespace: str) -> bool:
+    """Whether a namespace asks for a neighbour since before: it asks again each second only, and the packet waits."""
+    with suppress(NotFound, NamespaceGone):
+        return any(entry.state == "INCOMPLETE" for entry in snapshot(namespace)[namespace].neighbours)
+    return False
 
 
 class _Progress:
@@ -274,6 +282,7 @@ class _Progress:
         self.source, self.following = probe.source, probe.following()
         self.read = 0  # frames looked at
         self.last_ns = 0
+        self.where = probe.source  # the namespace that had it last
         self.asking = False  # the last thing that was heard is a question by ARP
         self.home = False  # the answer came in where the packet set off
 
@@ -283,7 +292,7 @@ class _Progress:
             packets = packets_in(frame.data, frame.linktype)
             found = self.following.look(packets, frame.namespace == self.source)
             if found:
-                self.last_ns, self.asking = frame.time_ns, False
+                self.last_ns, self.asking, self.where = frame.time_ns, False, frame.namespace
                 self.home |= found.role == "answer" and (frame.namespace, frame.direction) == (self.source, "in")
             elif packets and (packets[0].arp or packets[0].kind in (135, 136)):  # ARP, or neighbour discovery
                 self.asking = packets[0].arp[0] == 1 if packets[0].arp else packets[0].kind == 135

@@ -26,6 +26,7 @@ from labkit.tracing.records import Cause, Decision, Hop, Leg, Trace
 __all__ = ["trace"]
 
 TIMEOUT = 1.5
+_NOT_TAKEN = ("TcpExt.ListenOverflows", "Udp.RcvbufErrors", "Udp.InCsumErrors")  # a socket was there, and did not
 
 
 def trace(
@@ -182,6 +183,8 @@ class _Explanation:
 
     def _reached(self, goal: Step) -> bool:
         packet = goal.packet
+        if packet.arp and packet.arp[2] == packet.arp[4]:  # it tells everybody, and asks nobody
+            return goal.comes_in
         if packet.arp:
             return self._answers_arp(goal)
         return goal.comes_in and self._takes(goal) and self._is_home(goal)
@@ -192,6 +195,11 @@ class _Explanation:
             return False
         turned, _ = self.plain.translated(step.namespace, step.packet)
         return self.network.owns(step.namespace, turned.dst) or self._proxied(step)
+
+    def _is_its_own(self, step: Step) -> bool:
+        """Whether the frame is for the link that saw it, which a bridge's port need not be."""
+        link = self.network.link(step.namespace, step.interface)
+        return not (link and self.network.bridge_of(step.namespace, step.interface)) or step.is_for_all
 
     def _proxied(self, step: Step) -> bool:
         """Whether a rule gave it to a transparent proxy's socket."""
@@ -210,7 +218,10 @@ class _Explanation:
         told = [seen.packet for seen in self.evidence.seen if seen.role == "error"]
         if self._refused() or any(self.network.owns(where, error.src) and not _too_late(error) for error in told):
             return False
-        if any(self.evidence.moved(where, name) for name in ("TcpExt.ListenOverflows", "Udp.RcvbufErrors")):
+        if any(
+            self.evidence.moved(where, name)
+            for name in ("TcpExt.ListenOverflows", "Udp.RcvbufErrors", "Udp.InCsumErrors")
+        ):
             return False
         if packet.kind == ECHO_REQUEST.get(packet.protocol):
             return bool(self.evidence.moved(where, "Icmp.InEchos") or self.evidence.moved(where, "Ip6.Icmp6InEchos"))
@@ -275,7 +286,7 @@ class _Explanation:
         for step in steps:
             if step.before is not None:
                 step.changed = changes(step.before, step)
-        if way and way[-1].comes_in and role != "error" and self._is_home(way[-1]):
+        if way and way[-1].comes_in and role != "error" and self._is_home(way[-1]) and self._is_its_own(way[-1]):
             way[-1].decided.insert(0, self._taken(way[-1]))
         return deciding
 

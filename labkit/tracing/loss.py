@@ -104,6 +104,10 @@ class Loss:
             return self.bridging.bridged(last, bridge, name)
         if bridge:
             upper = self.network.link(where, bridge)
+            mac = last.outside.dst_mac
+            here = self.network.link(where, name)
+            if upper and here and not last.is_for_all and mac not in (upper.address, here.address):
+                return self.bridging.for_another(last, upper)
             if upper is None or not upper.is_up:
                 sentence = f"{where}'s bridge {bridge} is down"
                 return self.case.say("link_down", where, bridge, sentence, "the link's state")

@@ -39,6 +39,7 @@ class Probe(Protocol):
     destination: str
     due: bool
     patient: bool  # a program is to answer: it may take its time
+    handmade: bool  # a frame with MACs that no table gave
     error: OSError | None  # what the kernel said to the sender, at once or by an ICMP error or a RST that came back
     answered: bool  # the sender has its answer
 
@@ -74,7 +75,7 @@ class _Socket:
     """A probe with a socket of its own."""
 
     due = True
-    patient = False
+    patient = handmade = False
 
     def __init__(self, what: str, source: str, destination: str) -> None:
         self.what, self.source, self.destination = what, source, destination
@@ -310,6 +311,7 @@ class Raw:
         self.source, self.interface = source, interface
         self.patient = False
         self.layer3 = _is_ip(packet)
+        self.handmade = not self.layer3
         self.data = bytes(packet if isinstance(packet, bytes) else _written_out(packet, source, interface))
         found = packets_in(self.data if not self.layer3 else bytes(12) + _ethertype(self.data) + self.data)
         if not found:
@@ -320,7 +322,7 @@ class Raw:
         self.packet = found[-1]
         self.destination = self.packet.dst
         echo = self.packet.kind in ECHO_REQUEST.values()
-        self.due = echo or bool(self.packet.flags & 18 == _SYN) or bool(self.packet.arp and self.packet.arp[0] == 1)
+        self.due = echo or bool(self.packet.flags & 18 == _SYN) or _asks(self.packet)
         self.what = "packet " + _words(self.packet)
         self.error: OSError | None = None
         self.answered = False  # nobody listens for it: its frames tell
@@ -357,6 +359,11 @@ class Raw:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _asks(packet: Packet) -> bool:
+    """Whether it is an ARP request that wants an answer; one for the sender's own address only tells."""
+    return packet.arp is not None and packet.arp[0] == 1 and packet.arp[2] != packet.arp[4]
 
 
 def _leaves_by(packet: Packet, protocol: int, port: int) -> bool:

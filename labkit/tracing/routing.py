@@ -240,6 +240,8 @@ class Routing:
 
     def _full(self, where: str, iif: str, port: int) -> Cause | None:
         """A socket listens there, and has no room."""
+        if counted := self.case.counter(where, "Udp.InCsumErrors"):
+            return self.case.say("unknown", where, iif, f"{where} dropped it: its UDP checksum is wrong", counted)
         for counter, what in (("TcpExt.ListenOverflows", "backlog"), ("Udp.RcvbufErrors", "receive buffer")):
             if counted := self.case.counter(where, counter):
                 sentence = f"it reached {where}, and the {what} of the socket on port {port} is full"

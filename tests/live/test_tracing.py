@@ -224,3 +224,10 @@ def test_another_name_of_a_namespace_is_the_one_that_was_asked_for(lab: Lab) -> 
         one = trace("blue", name)
         assert (one.answered, one.hops[0].where) == (True, f"{name}/eth0")
     sh("rm /run/netns/zebra /run/netns/ant")
+
+
+def test_a_neighbour_that_is_asked_for_already_is_waited_for(lab: Lab) -> None:
+    sh(
+        "ip -n blue link set eth0 down; ip netns exec red ping -c1 -W0.1 10.0.0.3 >/dev/null || true; ip -n blue link set eth0 up"
+    )
+    assert trace("blue", "red", timeout=3).answered

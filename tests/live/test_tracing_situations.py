@@ -118,6 +118,19 @@ def udp_from(port: int) -> Any:
     return ip(src="10.1.0.2", dst="10.1.0.1") / UDP(sport=port, dport=53) / b"the second datagram"
 
 
+def forged(address: str) -> Any:
+    from scapy.layers.inet import UDP
+
+    return ip(dst=address) / UDP(sport=4000, dport=53, chksum=0x1234) / b"a datagram that nobody takes"
+
+
+def announcement() -> Any:
+    from scapy.layers.l2 import ARP, Ether
+
+    told = ARP(hwsrc="02:00:00:00:00:02", psrc="10.0.0.2", pdst="10.0.0.2")
+    return Ether(src="02:00:00:00:00:02", dst="ff:ff:ff:ff:ff:ff") / told
+
+
 SITUATIONS = [
     # delivered
     Situation("a ping over a bridge", BRIDGE, "10.0.0.3", way=OVER,
@@ -152,7 +165,7 @@ SITUATIONS = [
     Situation("a router that answers ARP for others", ROUTER + "ip -n red route replace 10.2.0.0/24 dev eth0; ip -n red route del default; ip netns exec router sysctl -qw net.ipv4.conf.eth0.proxy_arp=1 net.ipv4.neigh.eth0.proxy_delay=0",
               "10.2.0.2", way=ROUTED, says=("10.2.0.2 dev eth0 lladdr 02:00:00:00:01:01",)),
     Situation("a frame for a MAC that the bridge does not know", BRIDGE + KNOWN + "bridge link set dev v-blue learning off; bridge fdb del 02:00:00:00:00:03 dev v-blue master 2>/dev/null || true",
-              "10.0.0.3", way=OVER, says=("br0 did not know 02:00:00:00:00:03: it sent it out by every port", "copy:green/eth0")),
+              "10.0.0.3", way=OVER, says=("br0 did not know 02:00:00:00:00:03: it flooded it", "copy:green/eth0")),
     Situation("a large ping in fragments", ROUTER + "ip -n router link set eth1 mtu 600; ip -n blue link set eth0 mtu 600", "10.2.0.2", options={"size": 1000},
               says=("fragment 1028 bytes → fragment at 0",)),
     Situation("a ping of IPv6", BRIDGE + "for n in red blue; do ip netns exec $n sysctl -qw net.ipv6.conf.all.disable_ipv6=0; done; ip -n red address add fd00::2/64 dev eth0 nodad; ip -n blue address add fd00::3/64 dev eth0 nodad",
@@ -165,6 +178,7 @@ SITUATIONS = [
               serves=("blue", 8080, False), way=OVER, says=("10.0.0.2 > 10.0.0.3:8080 TCP SYN", "-A OUTPUT -d 10.96.0.1/32 -p tcp -m tcp --dport 80 -j DNAT")),
     Situation("a port turned to another", BRIDGE + "ip netns exec blue iptables -t nat -A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 5353", "10.0.0.3", options={"udp": 53}, serves=("blue", 5353, True),
               answered=None, way=OVER, reply=None, says=("answers 10.0.0.3:5353",)),
+    Situation("an ARP announcement", BRIDGE, lambda: announcement(), answered=None),
     # lost on the way there
     Situation("no route at the source", BRIDGE + "ip -n red route del default", "10.9.0.9", delivered=False, answered=False, way="", cause=("no_route", "red", None),
               says=("red has no route to 10.9.0.9",)),
@@ -283,6 +297,11 @@ if os.fork() == 0:
               delivered=False, answered=False, way=OVER, cause=("unknown", "blue", "eth0"), says=("a rule of blue's turned it to another end",)),
     Situation("another VNI", NODES + "ip -n node2 link set flannel.1 down; ip -n node2 link del flannel.1; ip -n node2 link add flannel.1 type vxlan id 2 dev eth0 local 192.168.0.12 dstport 8472; ip -n node2 link set flannel.1 up",
               "10.244.2.2", "pod1", delivered=False, answered=False, cause=("unknown", "node2", "eth0"), says=("has no VXLAN device of VNI 1",)),
+    Situation("an isolated port that the bridge does not know", BRIDGE + KNOWN + "ip link set v-red type bridge_slave isolated on; bridge link set dev v-blue learning off; ip link set v-blue type bridge_slave isolated on; bridge fdb del 02:00:00:00:00:03 dev v-blue master 2>/dev/null || true",
+              "10.0.0.3", delivered=False, answered=False, cause=("fdb", "host", "v-blue"), says=("whose port is isolated",)),
+    Situation("the old MAC of a bridge", BRIDGE + "ip -n red neighbour replace 10.0.0.1 lladdr $(cat /sys/class/net/v-blue/address) dev eth0", "10.0.0.1", delivered=False, answered=False, cause=("neighbour", "host", "br0"),
+              says=("and br0 has 02:00:00:00:00:01",)),
+    Situation("a datagram with a wrong checksum", BRIDGE, lambda: forged("10.0.0.3"), serves=("blue", 53, True), delivered=False, answered=None, way=OVER, cause=("unknown", "blue", "eth0"), says=("its UDP checksum is wrong",)),
     # lost on the way back
     Situation("no way back", ROUTER + "ip -n blue route del default", "10.2.0.2", answered=False, way=ROUTED, cause=("no_route", "blue", None), says=("blue has no route to 10.1.0.2",)),
     Situation("a rule drops the answer", BRIDGE + "ip netns exec blue iptables -A OUTPUT -p icmp -j DROP", "10.0.0.3", answered=False, way=OVER, cause=("firewall", "blue", "eth0"),
