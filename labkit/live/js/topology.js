@@ -6,12 +6,14 @@ function topologyView(context) {
   const view = frame(context, "Network topology");
   const { model, root } = view;
   const place = h("div", { class: "labkit-picture" });
-  const panel = detailsPanel(view, (name) => boxOf(place, name));
+  const find = (name) => boxOf(place, name);
+  const panel = detailsPanel(view, find);
+  const mark = freshMarks(view, find);
   const controls = topologyControls(view);
   root.append(controls.bar, place, panel.element);
 
   let refresh = () => {};
-  const draw = () => {
+  const draw = (news) => {
     const state = model.get("state");
     const focused = place.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     const svg = swap(place, state.svg);
@@ -19,16 +21,16 @@ function topologyView(context) {
     svg.setAttribute("aria-labelledby", svg.getAttribute("aria-labelledby").split(" ")[0]); // the title, not all in words
     place.querySelectorAll(BOXES).forEach(speak);
     refresh();
-    if (focused) boxOf(place, focused)?.focus();
-    markFresh(view, place, state.fresh ?? []);
+    if (focused) find(focused)?.focus();
+    mark((news && !state.closed && state.fresh) || []);
     panel.refresh();
     controls.draw(state);
     const said = state.closed ? "closed: the picture stays as it was" : state.said;
     if (said) view.say(said);
   };
-  draw();
+  draw(false); // what happened before is no news
   refresh = roving(place, BOXES, (box) => panel.open(nameOf(box)));
-  view.on("change:state", draw);
+  view.on("change:state", () => draw(true));
   return view.end;
 }
 
@@ -56,12 +58,16 @@ function speak(box) {
   box.setAttribute("aria-label", `${what} ${words.join(", ")}`);
 }
 
-// What has just changed is outlined for a moment.
-function markFresh(view, place, fresh) {
-  const marked = fresh.map(([namespace, name]) => boxOf(place, `${namespace}/${name}`) ?? boxOf(place, namespace));
-  for (const box of marked) box?.classList.add("labkit-fresh");
-  const timer = setTimeout(() => { for (const box of marked) box?.classList.remove("labkit-fresh"); }, 2500);
+// What has just changed is outlined for a moment. One timer: what it marked before is no longer there.
+function freshMarks(view, find) {
+  let timer = 0;
   view.atEnd(() => clearTimeout(timer));
+  return (fresh) => {
+    clearTimeout(timer);
+    const marked = fresh.map(([namespace, name]) => find(`${namespace}/${name}`) ?? find(namespace)).filter(Boolean);
+    for (const box of marked) box.classList.add("labkit-fresh");
+    timer = setTimeout(() => { for (const box of marked) box.classList.remove("labkit-fresh"); }, 2500);
+  };
 }
 
 function topologyControls(view) {

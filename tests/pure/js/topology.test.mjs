@@ -51,7 +51,8 @@ test("Python hears when the view is shown, and when no longer", async () => {
 
 test("a view that ends leaves nothing behind", async () => {
   const before = watching().window;
-  const view = await shown({ fresh: [["red", "eth0"]] });
+  const view = await shown();
+  view.model.set("state", { ...LIVE, fresh: [["red", "eth0"]] });
   assert.deepEqual(watching(), { observers: 1, window: before + 1 });
   view.end();
   assert.deepEqual(view.model.listeners, []);
@@ -213,5 +214,13 @@ test("what has just changed is outlined", async () => {
   const view = await shown();
   view.model.set("state", { ...LIVE, fresh: [["red", "eth0"], ["blue", ""], ["nobody", "x"]] });
   assert.deepEqual(view.all(".labkit-fresh").map((one) => one.dataset.interface ?? one.dataset.namespace), ["eth0", "blue"]);
+  view.model.set("state", { ...LIVE, fresh: [["red", "eth0"]], closed: true });
+  assert.deepEqual(view.all(".labkit-fresh"), []);
+  view.end();
+});
+
+test("what changed before a view was shown is not outlined", async () => {
+  const view = await shown({ fresh: [["red", "eth0"]] });
+  assert.deepEqual(view.all(".labkit-fresh"), []);
   view.end();
 });
