@@ -13,7 +13,6 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from labkit.net.netlink import ACK, DUMP, REQUEST, attribute
@@ -68,6 +67,7 @@ class Socket:
             self.sock.close()
             raise
         self._sequence = 0
+        self.lost = False  # messages came faster than they were read
 
     def close(self) -> None:
         """Close the socket; tables that it owns vanish with it."""
@@ -101,12 +101,18 @@ class Socket:
 
     def heard(self) -> list[tuple[int, int, bytes]]:
         """Return (kind, family, attributes) of everything that came without being asked for, and is here now."""
-        found = []
-        with suppress(BlockingIOError):
-            while True:
+        found: list[tuple[int, int, bytes]] = []
+        while True:
+            try:
                 data = self.sock.recv(_BUFFER, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return found
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self.lost = True
+            else:
                 found += [(kind, family, body) for kind, _, _, family, body in _messages(data)]
-        return found
 
     def _send(self, messages: Sequence[Message]) -> None:
         parts = []

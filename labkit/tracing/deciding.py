@@ -143,6 +143,8 @@ class Deciding:
     # routing
 
     def _routed(self, before: Step | None, step: Step) -> list[Decision]:
+        if before is None and self.evidence.probe.handmade and self.role == "request":
+            return []  # its sender wrote it out: no table was asked
         packet = step.outside
         iif = before.interface if before is not None else ""
         return self._route(step, packet, iif, before.outside.src if before is not None else packet.src)

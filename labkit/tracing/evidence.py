@@ -105,6 +105,7 @@ class _Namespaces:
         self.connections: dict[str, tuple[ConntrackEntry, ...]] = {}
         self.events: dict[str, list[Event]] = {}
         self.notes: list[str] = []
+        self.overrun: list[str] = []
 
     def open(self) -> None:
         known = {
@@ -133,6 +134,9 @@ class _Namespaces:
     def listen(self) -> None:
         for name, listener in self.listeners.items():
             self.events.setdefault(name, []).extend(listener.events())
+            if listener.lost and name not in self.overrun:
+                self.overrun.append(name)
+                self.notes.append(f"{name}: so many packets met rules that some were not told of")
 
     def read_again(self) -> tuple[dict[str, dict[str, int]], dict[str, tuple[ConntrackEntry, ...]]]:
         counters: dict[str, dict[str, int]] = {}

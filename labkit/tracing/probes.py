@@ -21,7 +21,7 @@ from labkit.packets.icmp import checksum
 from labkit.packets.inside import inside
 from labkit.packets.layer2 import send
 from labkit.tracing.following import ENOUGH, Following, signature
-from labkit.tracing.headers import ECHO_REQUEST, TCP, UDP, Packet, packets_in
+from labkit.tracing.headers import ECHO_REPLY, ECHO_REQUEST, TCP, UDP, Packet, packets_in
 from labkit.tracing.lookups import link_mac, route
 
 __all__ = ["Dns", "Http", "Ping", "Probe", "Raw", "Tcp", "Udp"]
@@ -170,9 +170,11 @@ class Ping(_Socket):
         sock.sendto(message, (self.destination, 0))
 
     def _hear(self, sock: socket.socket) -> bool:
-        while self.token not in sock.recv(65536, socket.MSG_DONTWAIT):  # other messages than ours arrive here too
-            pass
-        return True
+        while True:  # other messages than ours arrive here too, and errors that quote ours
+            data = sock.recv(65536, socket.MSG_DONTWAIT)
+            message = data[(data[0] & 15) * 4 :] if self.protocol == 1 else data
+            if message[:1] == bytes([ECHO_REPLY[self.protocol]]) and self.token in message:
+                return True
 
     def following(self) -> Following:
         return Following(lambda packet: packet.kind == ECHO_REQUEST[self.protocol] and self._carries(packet))
@@ -309,9 +311,19 @@ class Raw:
 
     def __init__(self, source: str, packet: Any, interface: str) -> None:
         self.source, self.interface = source, interface
+        if not isinstance(packet, bytes) and not hasattr(packet, "fields"):
+            raise WrongUse(
+                f"failed to trace a {type(packet).__name__}: it is no packet",
+                "an IP address, the name of a namespace, bytes, or a packet of scapy's",
+            )
         self.patient = False
         self.layer3 = _is_ip(packet)
         self.handmade = not self.layer3
+        if self.handmade and not interface:
+            raise WrongUse(
+                f"failed to trace a frame from namespace '{source}': it has more than one link, or none",
+                f"name the link, as in from_='{source}/eth0'",
+            )
         self.data = bytes(packet if isinstance(packet, bytes) else _written_out(packet, source, interface))
         found = packets_in(self.data if not self.layer3 else bytes(12) + _ethertype(self.data) + self.data)
         if not found:
@@ -319,7 +331,7 @@ class Raw:
                 f"failed to trace a packet of {len(self.data)} bytes: it is neither an Ethernet frame nor an IP packet",
                 "as in IP(dst='10.0.0.3') / ICMP(), or Ether(...) / ARP(...)",
             )
-        self.packet = found[-1]
+        self.packet = found[0]
         self.destination = self.packet.dst
         echo = self.packet.kind in ECHO_REQUEST.values()
         self.due = echo or bool(self.packet.flags & 18 == _SYN) or _asks(self.packet)

@@ -61,7 +61,10 @@ class Routing:
         if resolved is not None and resolved.type == "local":
             return self._local(where, packet, iif, turned)
         if not self._forwards(where, iif, packet):
-            sentence = f"{where} is not {packet.dst}, and does not forward: {_forwarding(packet)} is 0"
+            key = _forwarding(packet)
+            if self.network.state(where).forwards and ":" not in packet.dst:
+                key = f"net.ipv4.conf.{iif}.forwarding"
+            sentence = f"{where} is not {packet.dst}, and does not forward: {key} is 0"
             return self.case.say(
                 "forwarding_off", where, iif, sentence, self.case.known(where, answer, "Ip.InAddrErrors")
             )
@@ -172,7 +175,7 @@ class Routing:
             return None
         if entry is not None and entry.lladdr and entry.standing != "unanswered":
             return None
-        if refused := self._refuses_to_answer(where, hop):
+        if refused := self._refuses_to_answer(hop):
             return refused
         kind = "by neighbour solicitation" if ":" in hop else "by ARP"
         reached = self._reached(hop)
@@ -180,12 +183,12 @@ class Routing:
         known = "its question on the wire" if asked else f"neighbour entry: {entry.text}" if entry else ""
         return self.case.say("neighbour", where, device, sentence, known)
 
-    def _refuses_to_answer(self, where: str, hop: str) -> Cause | None:
+    def _refuses_to_answer(self, hop: str) -> Cause | None:
         """A rule dropped the question or its answer; or rp_filter, which holds for ARP too: who asks with a source
         whose way back is elsewhere gets no answer."""
         owner = self.network.owner(hop)
-        for namespace in filter(None, (where, owner)):
-            for event in self.case.evidence.events.get(namespace, []):
+        for namespace, events in self.case.evidence.events.items():
+            for event in events:
                 if event.packet and event.verdict == "drop" and _asks_or_tells(event.packet, hop):
                     return self.case.dropped(
                         namespace, self.case.link_named(namespace, event), Met(self.case.role, event)

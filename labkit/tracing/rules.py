@@ -92,6 +92,11 @@ class Listener:
         """Whether there is anything to hear."""
         return self._nft is not None or self._log is not None
 
+    @property
+    def lost(self) -> bool:
+        """Whether some of what packets met came faster than it was read."""
+        return any(opened is not None and opened.lost for opened in (self._nft, self._log))
+
     def events(self) -> list[Event]:
         """Return what was heard since the last question, in order."""
         found: list[Event] = []

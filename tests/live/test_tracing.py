@@ -174,6 +174,7 @@ def scapy_without_mac() -> Any:
 
 
 THERE = "namespaces there: host, blue, green, red"
+WHAT = "an IP address, the name of a namespace, bytes, or a packet of scapy's"
 NEITHER = "failed to trace a packet of 3 bytes: it is neither an Ethernet frame nor an IP packet\n"
 REFUSALS: list[tuple[Any, str, dict[str, Any], type[LabkitError], str]] = [
     ("10.0.0.300", "red", {}, NotFound, f"failed to enter namespace '10.0.0.300': no such namespace\n{THERE}"),
@@ -184,6 +185,7 @@ REFUSALS: list[tuple[Any, str, dict[str, Any], type[LabkitError], str]] = [
     ("blue", "red", {"ttl": 0}, WrongUse, "failed to trace: a TTL of 0 is out of range\na TTL is 1 to 255"),
     ("blue", "red", {"size": -1}, WrongUse, "failed to trace: a ping of -1 bytes is out of range\n0 to 65507 bytes"),
     (b"abc", "red", {}, WrongUse, f"{NEITHER}as in IP(dst='10.0.0.3') / ICMP(), or Ether(...) / ARP(...)"),
+    (None, "red", {}, WrongUse, f"failed to trace a NoneType: it is no packet\n{WHAT}"),
     (
         scapy_without_mac,
         "red",
@@ -227,7 +229,22 @@ def test_another_name_of_a_namespace_is_the_one_that_was_asked_for(lab: Lab) -> 
 
 
 def test_a_neighbour_that_is_asked_for_already_is_waited_for(lab: Lab) -> None:
-    sh(
-        "ip -n blue link set eth0 down; ip netns exec red ping -c1 -W0.1 10.0.0.3 >/dev/null || true; ip -n blue link set eth0 up"
-    )
+    sh("ip -n blue link set eth0 down; ip netns exec red ping -c1 -W0.1 10.0.0.3 >/dev/null || true")
+    sh("ip -n blue link set eth0 up")
     assert trace("blue", "red", timeout=3).answered
+
+
+def test_a_flood_that_meets_rules_is_a_note_and_no_error(lab: Lab) -> None:
+    lab.run("blue", "nft 'table inet f { chain i { type filter hook input priority 0; counter accept; }; }'")
+    program = (
+        "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); end = time.time() + 3\n"
+        "while time.time() < end: s.sendto(b'x' * 200, ('10.0.0.4', 9))"
+    )
+    with subprocess.Popen(["ip", "netns", "exec", "blue", sys.executable, "-c", program]) as flood:
+        try:
+            with capture("blue", filter="udp") as seen:
+                assert seen.wait(count=100, timeout=5)
+            one = trace("blue", "red")
+        finally:
+            flood.kill()
+    assert one.delivered
