@@ -37,6 +37,12 @@ SETTINGS: dict[str, dict[str, object]] = {
     },
     "settings/page_config.json": PAGE,
 }
+# JupyterLab draws an SVG at its full width, and a narrow window cuts it off.
+STYLE = ".jp-RenderedSVG:not(.jp-mod-unconfined) img { max-width: 100%; height: auto; }\n"
+FILES = {
+    **{name: json.dumps(content, indent=1) for name, content in SETTINGS.items()},
+    "config/custom/custom.css": STYLE,
+}
 
 
 _directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach 127.0.0.1 for us
@@ -107,6 +113,7 @@ def _command(arguments: argparse.Namespace, folder: str, *, first: bool) -> list
         "ServerApp.answer_yes": True,
         "Application.log_level": "WARN",
         "LabApp.default_url": start,
+        "LabApp.custom_css": True,
         "LabApp.news_url": None,
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
@@ -134,11 +141,11 @@ def _environment(folder: str) -> dict[str, str]:
 
 
 def _write_settings(folder: str) -> None:
-    for name, content in SETTINGS.items():
+    for name, content in FILES.items():
         path = os.path.join(folder, STATE, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(f"{path}.new", "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
+            file.write(content)
         os.replace(f"{path}.new", path)
 
 
