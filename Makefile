@@ -36,8 +36,9 @@ format:          ## let ruff lay out the code
 lock:            ## newest versions of everything into the lock files
 	@sh setup/lock
 
-pictures:        ## draw the README's picture anew
+pictures: test-setup ## draw the README's pictures anew, and take its screenshot if there is a Chromium
 	@$(BIN)/labkit run -- $(BIN)/python docs/pictures.py
+	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
 hooks:           ## check every commit with ruff and mypy
 	@$(BIN)/pre-commit install

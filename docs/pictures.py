@@ -6,6 +6,7 @@ import os
 import sys
 
 from labkit import Bridge, Container, Interface, Topology, build, see, serve
+from labkit.tracing import Trace
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "img")
 
@@ -21,6 +22,11 @@ def draw() -> dict[str, str]:
         with lab.capture("red/eth0", "blue/eth0") as capture:
             lab.ping("red", "blue")
         pictures = {"topology.svg": see.topology_svg(lab.snapshot()), "ping.svg": see.capture_svg(capture)}
+    return pictures | {"trace.svg": see.trace_svg(through_a_router())}
+
+
+def through_a_router() -> Trace:
+    """Return the trace of a connection to a router's port 8080, which passes it on to a web server behind it."""
     inside = Interface("eth0", "10.1.0.1/24", link="red")
     outside = Interface("eth1", "10.2.0.1/24", link="web")
     red = Container("red", "10.1.0.2/24", link="router", gateway="10.1.0.1")
@@ -29,7 +35,7 @@ def draw() -> dict[str, str]:
     with build(Topology(red, router, web)) as lab, serve("web", 80):
         turn = "iptables -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.2.0.2:80"
         lab.run("router", turn)
-        return pictures | {"trace.svg": see.trace_svg(lab.trace("10.1.0.1", "red", tcp=8080))}
+        return lab.trace("10.1.0.1", "red", tcp=8080)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from browser.jupyter import Jupyter, wait_for
@@ -21,14 +22,14 @@ WAIT = 60_000  # milliseconds
 
 
 @contextlib.contextmanager
-def new_page(height: int = 1000) -> Iterator[Page]:
-    """Yields an empty page, 1280 pixels wide."""
+def new_page(width: int = 1280, height: int = 1000) -> Iterator[Page]:
+    """Yields an empty page."""
     if CHROMIUM is None:
         pytest.skip("no Chromium: install it with your package manager")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         try:
-            page = browser.new_page(viewport={"width": 1280, "height": height}, color_scheme="light")
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
             page.set_default_timeout(WAIT)
             yield page
         finally:
@@ -69,7 +70,11 @@ class Notebook:
 
         def connected() -> bool:
             self.page.wait_for_timeout(200)
-            return any(one["connections"] and one["execution_state"] == "idle" for one in self.server.ask("kernels"))
+            try:
+                kernels = self.server.ask("kernels")
+            except HTTPError:  # Jupyter lists a kernel a moment before it knows when it was last active
+                return False
+            return any(one["connections"] and one["execution_state"] == "idle" for one in kernels)
 
         wait_for("JupyterLab has its kernel", connected)
         self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(state="attached")
