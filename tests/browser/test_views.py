@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from browser.chromium import Notebook, new_page
 from browser.jupyter import LABKIT, jupyter, wait_for
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Response, expect
 
 NAME = "views.ipynb"
 CELLS = """
@@ -200,6 +200,18 @@ def test_a_field_is_marked_in_its_frames_bytes(page: Page, frames: Locator) -> N
     frames.locator(".labkit-codes span[data-at='23']").hover()  # and from the byte to its field
     expect(fields.locator(".labkit-marked")).to_contain_text("proto icmp")
     screenshot(page, "frame")
+
+
+@pytest.mark.parametrize("place", ["frames", "stepper"])
+def test_the_notebook_is_saved_from_inside_a_view(page: Page, place: str, request: pytest.FixtureRequest) -> None:
+    view = request.getfixturevalue(place)
+    (view.get_by_role("searchbox") if place == "frames" else view).focus()
+
+    def is_checkpoint(response: Response) -> bool:
+        return response.request.method == "POST" and f"{NAME}/checkpoints" in response.url
+
+    with page.expect_response(is_checkpoint):  # the last thing that JupyterLab does when it saves
+        page.keyboard.press("Control+s")
 
 
 def test_a_capture_is_saved_as_pcap(page: Page, frames: Locator, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ function captureView(context) {
   const { model, root } = view;
   const me = `${page}-capture-${questions++}`;
   root.classList.add("labkit-capture");
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys to the view
+  keepKeys(view);
   let now = { rows: [], first: 0, matched: 0 };
   let current = -1; // which of the rows is chosen
   let opened = 0; // the number of its frame

@@ -20,6 +20,7 @@
 //   pressed(button, on)                  a toggle's state: aria-pressed
 //   roving(place, selector, open, start) one Tab stop for all that match: arrow keys, Home and End move, Enter, Space and
 //                                        clicks call open(element); call the function it returns after each swap
+//   keepKeys(view)                       JupyterLab leaves the keys to the view, except the one that saves
 //   still()                              true where the reader asked for reduced motion
 //   isDark()                             the page's theme: JupyterLab's, VS Code's, else the browser's
 //
@@ -104,6 +105,17 @@ function frame({ model, el }, label) {
 
   el.append(root, status);
   return view;
+}
+
+function keepKeys(view) {
+  const leave = (event) => {
+    const saves = event?.key === "s" && (event.ctrlKey || event.metaKey);
+    view.root.setAttribute("data-lm-suppress-shortcuts", "true");
+    if (saves) view.root.removeAttribute("data-lm-suppress-shortcuts");
+  };
+  leave();
+  addEventListener("keydown", leave, true); // at the window, before JupyterLab hears of it at the document
+  view.atEnd(() => removeEventListener("keydown", leave, true));
 }
 
 let questions = 0;

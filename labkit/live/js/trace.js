@@ -87,7 +87,7 @@ function traceView(context) {
     event.stopPropagation();
   });
   view.root.setAttribute("tabindex", "0");
-  view.root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab would take the keys for its own
+  keepKeys(view);
   roving(table, "tbody tr", (row) => go(rows.indexOf(row)));
   view.atEnd(() => { pause(); cancelAnimationFrame(motion); });
 

@@ -275,3 +275,6 @@ export const settled = () => new Promise((resolve) => setTimeout(resolve, 0));
 
 // The views' module, joined by Python; see test_live_module.py.
 export const views = async () => (await import(process.env.LABKIT_MODULE)).default;
+
+// An event at the window, where it arrives before any element hears of it.
+export const atWindow = (type, more) => fire(globals, type, more);

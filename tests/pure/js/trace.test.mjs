@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { Model, fire, page, press, settled, views, watching } from "./dom.mjs";
+import { Model, atWindow, fire, page, press, settled, views, watching } from "./dom.mjs";
 
 const read = (name) => readFileSync(new URL(`../golden/${name}`, import.meta.url), "utf8");
 const stateOf = (name) => ({ ...JSON.parse(read(`trace-${name}.json`)), svg: read(`trace-${name}.svg`), text: "" });
@@ -61,8 +61,18 @@ test("arrow keys, Home and End step, and no key goes on to JupyterLab", async ()
   }
   assert.ok(!press("Tab", view.root).stopped);
   assert.ok(!press("ArrowRight", view.root, { ctrlKey: true }).stopped);
-  assert.ok(view.root.hasAttribute("data-lm-suppress-shortcuts"));
   assert.equal(view.root.tabIndex, 0);
+});
+
+test("JupyterLab hears of no key but the one that saves", async () => {
+  const view = await shown();
+  const suppressed = () => view.root.hasAttribute("data-lm-suppress-shortcuts");
+  assert.ok(suppressed());
+  for (const [key, more, leaves] of [["s", { ctrlKey: true }, false], ["s", {}, true], ["s", { metaKey: true }, false], ["a", { ctrlKey: true }, true]]) {
+    atWindow("keydown", { key, ...more });
+    assert.equal(suppressed(), leaves);
+  }
+  view.end();
 });
 
 test("the buttons step, and rest at the ends", async () => {
