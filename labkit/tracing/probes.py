@@ -13,6 +13,7 @@ import secrets
 import select
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -71,7 +72,7 @@ def family_of(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if version == 6 else socket.AF_INET
 
 
-class _Socket:
+class _Socket(ABC):
     """A probe with a socket of its own."""
 
     due = True
@@ -93,11 +94,13 @@ class _Socket:
         except OSError as error:
             self.error = error
 
+    @abstractmethod
     def _open(self) -> socket.socket:
-        raise NotImplementedError
+        """Return a socket, made in the namespace that it sends from."""
 
+    @abstractmethod
     def _say(self, sock: socket.socket) -> None:
-        raise NotImplementedError
+        """Send it. Raises OSError."""
 
     def done(self, seconds: float) -> bool:
         if self.sock is None or self.error is not None or self.answered:
