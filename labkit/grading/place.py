@@ -90,7 +90,7 @@ def join(init: int) -> Place:
     os.makedirs(here.RUN)
     net = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     os.symlink(f"/proc/{os.getpid()}/fd/{net}", here.HOST)
-    here.write_mark("namespaces")
+    here.write_mark()
     place = Place(root, machine, computer)
     place.refresh()
     return place

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from labkit.machine import init
+from labkit.machine.uml import host
 from labkit.net import here
 
 __all__ = ["Machine", "running", "started"]
@@ -16,8 +17,9 @@ __all__ = ["Machine", "running", "started"]
 class Machine:
     """A running lab machine, seen from the computer.
 
-    `pid`: its init. `kind`: "namespaces". `notebook`: the notebook's path as Jupyter says it, None for `labkit run`.
-    `user`: the uid that started it. `command`: what it was started as. `started`: when, in clock ticks since boot."""
+    `pid`: its init, or the launcher of a guest. `kind`: "namespaces" or "uml". `notebook`: the notebook's path as
+    Jupyter says it, None for `labkit run`. `user`: the uid that started it. `command`: what it was started as.
+    `started`: when, in clock ticks since boot."""
 
     pid: int
     kind: str
@@ -45,16 +47,22 @@ def running() -> list[Machine]:
 
 
 def _read(pid: int) -> Machine | None:
-    """Return the lab machine whose init is `pid`: it is named so, it is this user's, and its mark is its own."""
+    """Return the lab machine whose init is `pid`: it is named so, it is this user's, and its mark is its own.
+
+    Of a guest only the launcher can be seen, whose door is open."""
     folder = f"/proc/{pid}"
-    if _text(f"{folder}/comm").strip() != init.NAME:
-        return None
+    name = _text(f"{folder}/comm").strip()
     user = os.stat(folder).st_uid
-    if user != os.getuid():
+    if name not in (init.NAME, host.NAME) or user != os.getuid():
         return None
-    inode, kind = _text(f"{folder}/root{here.RUN}/machine").split()
-    if inode != str(os.stat(f"{folder}/ns/pid").st_ino):
-        return None
+    if name == host.NAME:
+        kind = "uml"
+        if f"@{host.door(pid)[1:]}\n" not in _text("/proc/net/unix"):
+            return None
+    else:
+        inode, kind = _text(f"{folder}/root{here.RUN}/machine").split()
+        if inode != str(os.stat(f"{folder}/ns/pid").st_ino):
+            return None
     environment = dict(variable.split("=", 1) for variable in _text(f"{folder}/environ").split("\0") if "=" in variable)
     command = _text(f"{folder}/cmdline").rstrip("\0").split("\0")
     notebook = environment.get("JPY_SESSION_NAME") if "labkit.machine.kernel" in command else None

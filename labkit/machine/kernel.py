@@ -14,11 +14,12 @@ import sys
 import time
 import traceback
 
-from labkit.errors import Unavailable
-from labkit.machine import launch, private
+from labkit.errors import LabkitError, Unavailable
+from labkit.machine import kinds, launch, private
 from labkit.machine.standby import Standby
+from labkit.machine.uml import front, host, needs
 
-__all__ = ["CHANNELS", "log_path", "main"]
+__all__ = ["CHANNELS", "listen", "log", "log_path", "main", "serve"]
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
@@ -28,10 +29,37 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     os.environ.pop("PYTHONSAFEPATH", None)  # the kernelspec's, for this start only: not for what the learner starts
     file = _connection_file(argv)
-    sockets = _listen(file)
-    private.keep_readable(file)
+    sockets = listen(file)
     parent = os.environ.get("JPY_PARENT_PID", "")
     server = int(parent) if parent.isdigit() else None
+    try:
+        choice = kinds.choose()
+        if choice.kind == "namespaces":
+            return serve(argv, sockets, server)
+        return _serve_from_guest(argv, sockets, server, choice.why)
+    except LabkitError as error:
+        log("the lab machine could not start", error)
+        return Standby(lambda reason: _refuse(argv, sockets, reason)).answer(str(error), server)
+
+
+def _serve_from_guest(argv: list[str], sockets: dict[str, socket.socket], server: int | None, why: str) -> int:
+    """Be the kernel of `argv`, which runs in a guest and listens there on the same ports. Raises Unavailable."""
+    if not sockets:
+        raise Unavailable("failed to start the kernel in User-Mode Linux: it needs TCP, not files, to be reached")
+    file = _connection_file(argv)
+    os.environ["LABKIT_MACHINE_WHY"] = why
+    return host.start(
+        front.request(argv, kernel=file),
+        writable=needs.writable(os.getcwd(), os.environ.get("LABKIT_COURSE")),
+        files={file: _text(file)},
+        sockets=sockets,
+        server=server,
+    )
+
+
+def serve(argv: list[str], sockets: dict[str, socket.socket], server: int | None = None) -> int:
+    """Be the kernel of `argv` on `sockets`, in a lab machine of kind `namespaces`; end with `server` (a PID)."""
+    private.keep_readable(_connection_file(argv))
     standby = Standby(lambda reason: _refuse(argv, sockets, reason))
     try:
         return launch.start(lambda: _kernel(argv, sockets), server=server, ready=standby.dismiss)
@@ -62,13 +90,14 @@ def _connection_file(argv: list[str]) -> str:
     raise SystemExit("usage: python -m labkit.machine.kernel -f CONNECTION_FILE (Jupyter starts it)")
 
 
-def _listen(file: str) -> dict[str, socket.socket]:
-    """Bind and listen on the connection file's TCP ports. Sockets of other transports are files: they need no help."""
-    with open(file, encoding="utf-8") as text:
-        connection = json.load(text)
+def listen(file: str, ip: str | None = None) -> dict[str, socket.socket]:
+    """Bind and listen on the connection file's TCP ports, at `ip` if that is given. Returns channel -> socket.
+
+    Sockets of other transports are files: they need no help."""
+    connection = json.loads(_text(file))
     if connection.get("transport", "tcp") != "tcp":
         return {}
-    ip = connection.get("ip") or "127.0.0.1"
+    ip = ip or connection.get("ip") or "127.0.0.1"
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     sockets = {}
     for channel in CHANNELS:
@@ -78,6 +107,11 @@ def _listen(file: str) -> dict[str, socket.socket]:
         sock.listen(100)
         sockets[channel] = sock
     return sockets
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def log_path() -> str:

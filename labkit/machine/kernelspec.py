@@ -1,4 +1,4 @@
-"""The kernelspec `labkit`: how Jupyter finds the kernel."""
+"""The kernelspecs: how Jupyter finds the kernel, `labkit`, and the same in User-Mode Linux, `labkit-uml`."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ import os
 import shutil
 import sys
 
-__all__ = ["NAME", "install", "uninstall"]
+__all__ = ["NAMES", "install", "uninstall"]
 
-NAME = "labkit"
+NAMES = ("labkit", "labkit-uml")
 
 
 def install(prefix: str) -> str:
-    """Write PREFIX/share/jupyter/kernels/labkit for this very Python, and return that folder.
+    """Write the kernelspecs into PREFIX/share/jupyter/kernels, for this very Python, and return that folder.
 
-    The argv has the shape that VS Code demands: an interpreter, -m, a module, -f, {connection_file}."""
-    folder = _folder(prefix)
-    os.makedirs(folder, exist_ok=True)
-    spec = {
-        "argv": [sys.executable, "-m", "labkit.machine.kernel", "-f", "{connection_file}"],
-        "env": {"PYTHONSAFEPATH": "1"},  # a json.py or labkit/ beside the notebook must not become the launcher
-        "display_name": "labkit",
-        "language": "python",
-        "interrupt_mode": "signal",
-        "metadata": {"debugger": True},
-    }
-    _replace(os.path.join(folder, "kernel.json"), json.dumps(spec, indent=1) + "\n")
-    _replace(os.path.join(folder, "logo-svg.svg"), _LOGO)
-    return folder
+    They differ by a variable, LABKIT_MACHINE. The argv has the shape that VS Code demands: an interpreter, -m, a
+    module, -f, {connection_file}."""
+    kernels = os.path.join(prefix, "share", "jupyter", "kernels")
+    for name in NAMES:
+        # PYTHONSAFEPATH: a json.py or labkit/ beside the notebook must not become the launcher
+        environment = {"PYTHONSAFEPATH": "1"} | ({"LABKIT_MACHINE": "uml"} if name == "labkit-uml" else {})
+        spec = {
+            "argv": [sys.executable, "-m", "labkit.machine.kernel", "-f", "{connection_file}"],
+            "env": environment,
+            "display_name": name,
+            "language": "python",
+            "interrupt_mode": "signal",
+            "metadata": {"debugger": True},
+        }
+        folder = os.path.join(kernels, name)
+        os.makedirs(folder, exist_ok=True)
+        _replace(os.path.join(folder, "kernel.json"), json.dumps(spec, indent=1) + "\n")
+        _replace(os.path.join(folder, "logo-svg.svg"), _LOGO)
+    return kernels
 
 
 def uninstall(prefix: str) -> None:
     """Take it away. Removing what is gone is success."""
-    shutil.rmtree(_folder(prefix), ignore_errors=True)
-
-
-def _folder(prefix: str) -> str:
-    return os.path.join(prefix, "share", "jupyter", "kernels", NAME)
+    for name in NAMES:
+        shutil.rmtree(os.path.join(prefix, "share", "jupyter", "kernels", name), ignore_errors=True)
 
 
 def _replace(path: str, text: str) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from labkit.machine import capabilities, groups, programs
 from labkit.net import here, libc, namespace, sysctl
 
-__all__ = ["TEMPORARY", "CannotPrepare", "keep_readable", "prepare"]
+__all__ = ["TEMPORARY", "CannotPrepare", "keep_readable", "prepare", "set_lo_up"]
 
 TEMPORARY = f"{here.RUN}/tmp"  # noqa: S108 - on the private /run
 _kept: list[str] = []
@@ -42,7 +42,7 @@ def keep_readable(*paths: str) -> None:
 
 
 def prepare() -> None:
-    """Make this process's fresh namespaces a lab machine of kind `namespaces`. Raises CannotPrepare."""
+    """Make this process's fresh namespaces a lab machine. Raises CannotPrepare."""
     real = programs.find_real()
     _step("make the mounts private", lambda: libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE))
     with suppress(OSError):  # forbidden where the computer's own /proc is partly covered, as in a container
@@ -52,9 +52,9 @@ def prepare() -> None:
     with suppress(OSError):
         libc.mount("tmpfs", _SHARED_MEMORY, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=1777")
     _step("hold its first network namespace", _hold_host)
-    here.write_mark("namespaces")
+    here.write_mark()
     _step("state its sysctls", sysctl.state_here)
-    _step("set lo up", _set_lo_up)
+    _step("set lo up", set_lo_up)
     _step("put its programs in place", lambda: programs.install(real))
     groups.forgive_setgroups()
     _step("give up capabilities", capabilities.drop)
@@ -141,6 +141,7 @@ def _hold_host() -> None:
     libc.mount("/proc/self/ns/net", here.HOST, flags=libc.MS_BIND)
 
 
-def _set_lo_up() -> None:
+def set_lo_up() -> None:
+    """`lo` of this namespace is up. Same as: ip link set lo up"""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))

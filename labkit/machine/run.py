@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 
-from labkit.machine import launch, terminal
+from labkit.machine import kinds, launch, terminal
 
 __all__ = ["add_arguments", "main", "start_command"]
 
@@ -21,6 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ends, the lab machine ends, with every process left in it."
     )
     parser.epilog = "examples: `labkit run ip link`, `labkit run python build.py`, `labkit run bash`"
+    kinds.add_option(parser)
+    parser.add_argument(
+        "--write",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="kind uml: a folder that the command may write, beside the one it starts in",
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND...", help="the command to run")
 
 
@@ -32,11 +40,16 @@ def main(arguments: argparse.Namespace) -> int:
     if not command:
         print("labkit run: which command? For example: labkit run ip link", file=sys.stderr)
         return 2
-    return start_command(command)
+    choice = kinds.choose(arguments.machine)
+    if choice.kind == "namespaces":
+        return start_command(command)
+    if arguments.machine is None and sys.stderr.isatty():
+        print(f"labkit: {kinds.sentence('uml', choice.why)}", file=sys.stderr)
+    return kinds.in_guest(["run", "--", *command], choice.why, arguments.write)
 
 
 def start_command(command: list[str]) -> int:
-    """Run `command` in a fresh lab machine; return its exit status, 128 + N when signal N ended it."""
+    """Run `command` in a fresh lab machine of kind `namespaces`; return its exit status, 128 + N for signal N."""
     with terminal.kept():
         return launch.start(lambda: execute(command))
 

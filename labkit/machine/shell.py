@@ -10,6 +10,7 @@ import sys
 from labkit.errors import NotFound, WrongUse
 from labkit.machine import find, join, programs, terminal
 from labkit.machine.run import execute
+from labkit.machine.uml import door
 from labkit.net import namespace
 
 __all__ = ["TAKES_COMMAND", "add_arguments", "choose", "main"]
@@ -35,6 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Open the shell, or run the command; return its exit status."""
     machine = choose(find.running(), arguments.notebook)
     name = arguments.namespace
+    if machine.kind == "uml":
+        return door.visit(machine, ["shell", name, *(["--", *arguments.command] if arguments.command else [])])
     if name != "host":
         os.close(join.open_namespace(machine, name))
     with terminal.kept():

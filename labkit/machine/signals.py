@@ -14,16 +14,17 @@ FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signa
 class Waiter:
     """Waits for signals and descriptors together.
 
-    Signals that this process was told to ignore (nohup, a background job) stay ignored."""
+    Signals that this process was told to ignore (nohup, a background job) stay ignored. `descriptor` is readable
+    when a signal came."""
 
     def __init__(self, *descriptors: int) -> None:
-        self._read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.descriptor, self.wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.changed: dict[signal.Signals, object] = {}
         self._poll = select.poll()
-        self._poll.register(self._read, select.POLLIN)
+        self._poll.register(self.descriptor, select.POLLIN)
         for descriptor in descriptors:
             self.watch(descriptor)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.wakeup, warn_on_full_buffer=False)
         for number in (*FORWARDED, signal.SIGCHLD):
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN or number == signal.SIGCHLD:
@@ -41,14 +42,14 @@ class Waiter:
     def signals(self) -> set[int]:
         """Return the signals that came since the last call, without waiting."""
         try:
-            return set(os.read(self._read, 4096))
+            return set(os.read(self.descriptor, 4096))
         except BlockingIOError:
             return set()
 
     def wait(self, timeout: float | None = None) -> set[int]:
         """Wait until something happens, or `timeout` seconds; return the descriptors that have something to say."""
         ready = {descriptor for descriptor, _ in self._poll.poll(None if timeout is None else timeout * 1000)}
-        return ready - {self._read}
+        return ready - {self.descriptor}
 
 
 def original_dispositions(waiter: Waiter) -> None:

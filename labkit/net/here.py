@@ -18,15 +18,24 @@ HOST = f"{RUN}/host"  # the machine's first network namespace, bound here by ini
 _MARK = f"{RUN}/machine"
 
 
-def write_mark(kind: str) -> None:
-    """Mark this as a lab machine of `kind` ("namespaces", "uml"). Only a machine's init calls it, as PID 1."""
+def write_mark() -> None:
+    """Mark this as a lab machine, and say of which kind. Only a machine's init calls it, as PID 1."""
     os.makedirs(RUN, exist_ok=True)
     with open(_MARK, "w", encoding="ascii") as mark:
-        mark.write(f"{_pid_namespace()} {kind}\n")
+        mark.write(f"{_pid_namespace()} {'uml' if on_user_mode_linux() else 'namespaces'}\n")
+
+
+def on_user_mode_linux() -> bool:
+    """Return whether the kernel here is User-Mode Linux, which says so of its processor (proc(5), cpuinfo)."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as processor:
+            return "User Mode Linux" in processor.read(200)
+    except OSError:
+        return False
 
 
 def kind() -> str | None:
-    """Return the kind of the lab machine that this process runs in, or None on the computer itself."""
+    """Return the kind of the lab machine that this process runs in ("namespaces", "uml"), or None on the computer."""
     try:
         with open(_MARK, encoding="ascii") as mark:
             inode, kind = mark.read().split()

@@ -1,0 +1,113 @@
+"""Keeps the guest's processes together, and lets none outlive the launcher.
+
+    launcher ── guard (a session of its own) ── linux.uml ── its helpers, and one process for each of the guest's
+
+User-Mode Linux is many processes, and when its first one is killed the others stay. So the guard and the launcher are
+both subreapers (prctl(2)): whatever loses its parent comes to them, and the one that is left kills it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from contextlib import suppress
+
+from labkit.machine import init
+from labkit.machine.signals import Waiter, original_dispositions
+from labkit.machine.uml import landlock
+from labkit.net import libc
+
+__all__ = ["NAME", "adopt_orphans", "end_children", "start"]
+
+NAME = "labkit-guard"
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Whatever this process's children leave behind becomes its child."""
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_children() -> None:
+    """No child of this process is left, nor a child of theirs, and so on."""
+    while True:
+        for pid in _children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def start(command: list[str], scratch: str, writable: list[str], *, card: int, console: int, control: int) -> int:
+    """Start the guard, and under it User-Mode Linux by `command`; return the guard's PID.
+
+    `control`: a pipe's reading end whose end means that the launcher is gone. `card`, `console`: the guest's."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _guard(command, scratch, writable, card, console, control)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def _guard(command: list[str], scratch: str, writable: list[str], card: int, console: int, control: int) -> None:
+    os.setsid()
+    with open("/proc/self/comm", "w", encoding="ascii") as comm:
+        comm.write(NAME)
+    adopt_orphans()
+    waiter = Waiter(control)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(write)
+        init.die_with_parent(read)
+        original_dispositions(waiter)
+        _become(command, scratch, writable, card, console)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in (control, write, waiter.descriptor, waiter.wakeup):
+            with suppress(OSError):
+                os.close(int(name))
+    status = 0
+    while True:
+        if control in waiter.wait():
+            break
+        with suppress(ChildProcessError):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+    end_children()
+    shutil.rmtree(scratch, ignore_errors=True)
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def _become(command: list[str], scratch: str, writable: list[str], card: int, console: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(console, 1)
+    os.dup2(console, 2)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != card:
+            with suppress(OSError):
+                os.close(int(name))
+    os.set_inheritable(card, True)
+    os.chdir("/")
+    landlock.restrict([scratch, "/dev/null", *writable])
+    environment = {"TMPDIR": scratch, "HOME": scratch, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    os.execve(command[0], command, environment)  # noqa: S606
+
+
+def _children() -> list[int]:
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError, IndexError), open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
+            state, parent = stat.read().rpartition(")")[2].split()[:2]
+            if int(parent) == os.getpid() and state != "Z":
+                found.append(int(entry))
+    return found
