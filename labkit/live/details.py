@@ -34,7 +34,7 @@ def tabs(state: NamespaceState) -> list[Tab]:
         _tab("links", f"ip{of} address", "\n".join(_links(state))),
         _tab("routes", "; ".join(_route_commands(state, of)), _lines(_routes(state))),
         _tab("neighbours", f"ip{of} neighbour", _lines(entry for entry in state.neighbours if entry.state != "NOARP")),
-        _tab("FDB", f"bridge{of} fdb", _lines(entry for entry in state.fdb if not entry.is_multicast)),
+        _tab("FDB", f"bridge{of} fdb", _lines(state.told_fdb)),
         _tab("rules", f"ip{of} rule", _lines(rule for rule in state.rules if rule.family == "inet")),
         _tab("sysctls", _run(name, f"sysctl {' '.join(_sysctls(state))}"), _settings(state)),
     ]

@@ -151,9 +151,8 @@ def _neighbours(state: NamespaceState) -> Iterator[Row]:
 
 
 def _fdb(state: NamespaceState) -> Iterator[Row]:
-    for entry in state.fdb:
-        if not entry.is_multicast:
-            yield (entry.text,), (entry.text, "", entry.ifname)
+    for entry in state.told_fdb:
+        yield (entry.text,), (entry.text, "", entry.ifname)
 
 
 def _rules(state: NamespaceState) -> Iterator[Row]:

@@ -7,6 +7,7 @@ Source: nft(8), iptables(8), iptables-nft(8).
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -142,6 +143,12 @@ def _name_as_iptables(prefix: str, found: dict[Key, Rule], chains: dict[tuple[st
                     found[key] = Rule(f"{tool} -t {table} {line}", f"{prefix}{tool} -t {table} -S {chain}")
 
 
+def _is_the_same(one: str, other: str) -> bool:
+    """Return whether two names stand for the same program, as `iptables` may be iptables-legacy."""
+    paths = [shutil.which(name, path=_SEARCH) for name in (one, other)]
+    return all(paths) and os.path.samefile(*filter(None, paths))
+
+
 def _saved(text: str) -> dict[tuple[str, str], list[str]]:
     """Return the rules of iptables-save by table and chain."""
     table, saved = "", defaultdict[tuple[str, str], list[str]](list)
@@ -157,6 +164,8 @@ def _read_legacy(family: str, prefix: str, found: dict[Key, Rule], chains: dict[
     """Note the rules of iptables-legacy by number, in a family of their own: "legacy ip"."""
     tool = _LEGACY[family]
     text = _output(f"{tool}-save")
+    if _is_the_same(tool, short := tool.removesuffix("-legacy")):
+        tool = short
     table, numbers = "", Counter[tuple[str, str]]()
     for line in text.splitlines():
         words = line.split()

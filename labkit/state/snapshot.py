@@ -59,6 +59,17 @@ class NamespaceState:
         return tuple(link for link in self.links if link.master == bridge)
 
     @property
+    def told_fdb(self) -> tuple[FdbEntry, ...]:
+        """The FDB without multicast, and without what says the same again: a bridge that could filter VLANs holds the
+        entries of its own ports twice, once for VLAN 1."""
+        plain = {(entry.mac, entry.ifname, entry.flags) for entry in self.fdb if not entry.vlan}
+        return tuple(
+            entry
+            for entry in self.fdb
+            if not entry.is_multicast and not (entry.vlan == 1 and (entry.mac, entry.ifname, entry.flags) in plain)
+        )
+
+    @property
     def forwards(self) -> bool:
         """Whether it passes IPv4 packets on, as a router does."""
         return self.sysctls.get("net.ipv4.ip_forward") == "1"

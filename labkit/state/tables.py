@@ -37,7 +37,7 @@ def namespace_table(state: NamespaceState) -> str:
     lines += _section("address", _columns((address.ifname, address.text) for address in state.addresses))
     lines += _section("route", (route.text for route in state.routes if route.table != "local"))
     lines += _section("neighbour", (entry.text for entry in state.neighbours if entry.state != "NOARP"))
-    lines += _section("fdb", (entry.text for entry in state.fdb if not entry.is_multicast))
+    lines += _section("fdb", (entry.text for entry in state.told_fdb))
     lines += _section("rule", (rule.text for rule in state.rules if (rule.priority, rule.table) not in _USUAL_RULES))
     lines += _section("sysctl", (f"{key} = {value}" for key, value in told_sysctls(state)))
     return "\n".join(lines)

@@ -270,8 +270,10 @@ class Deciding:
             return Decision("firewall", text + verdict, rule.command if rule else "")
         if event.kind != "policy":
             return None
-        chain = rules.chains.get((event.family, event.table, event.chain))
+        chain = rules.chains.get(place := (event.family, event.table, event.chain))
         verdict = (chain.policy if chain else "") if legacy else event.verdict
+        if legacy and verdict == "accept" and not any(key[:3] == place for key in rules.rules):
+            return None  # iptables-legacy has all of a table's chains, and this one is empty
         name = f"{event.family.removeprefix('legacy ')} {event.table} {event.chain}"
         return Decision("firewall", f"chain {name}: policy {verdict}", "")
 

@@ -8,6 +8,7 @@ both subreapers (prctl(2)): whatever loses its parent comes to them, and the one
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 from contextlib import suppress
@@ -98,6 +99,8 @@ def _become(command: list[str], scratch: str, writable: list[str], card: int, co
                 os.close(int(name))
     os.set_inheritable(card, True)
     os.chdir("/")
+    # The guest's kernel and its processes take turns; on one processor that is a quarter cheaper than between two.
+    os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})  # noqa: S311 - to spread guests
     landlock.restrict([scratch, "/dev/null", *writable])
     environment = {"TMPDIR": scratch, "HOME": scratch, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     os.execve(command[0], command, environment)  # noqa: S606

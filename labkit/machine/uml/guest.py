@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import termios
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ __all__ = ["main"]
 
 _COVERED = ("/run", "/tmp", "/var/tmp")  # noqa: S108 - the guest's own, in its memory
 _OWN = "/run/labkit-guest"
+# A computer has these loaded. Their settings must be there to be stated, and root in a lab machine loads none.
+_MODULES = ("ipv6", "ip_tables", "ip6_tables", "br_netfilter", "nf_conntrack", "nfnetlink_log")
 _KILLED = re.compile(r"Out of memory: Killed process \d+ \((.*?)\)")
 _ = (launch, run)  # imported now, for every child
 
@@ -288,6 +291,7 @@ def _provide_modules() -> None:
     os.chmod(f"{_OWN}/modprobe", 0o755)  # noqa: S103 - a program
     with open("/proc/sys/kernel/modprobe", "w", encoding="ascii") as setting:
         setting.write(f"{_OWN}/modprobe\n")
+    subprocess.run([f"{_OWN}/modprobe", "-a", *_MODULES], check=False)  # what it says is on the guest's console
 
 
 def _use_legacy_iptables() -> None:
