@@ -74,7 +74,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         sub = commands.add_parser(command.name, help=command.help, description=command.help)
         if command.name == wanted:
             module = importlib.import_module(command.module)
-            sub.set_defaults(body=module.main, command_name=command.name, argv=argv)
+            sub.set_defaults(body=module.main, command_name=command.name)
             module.add_arguments(sub)
             if getattr(module, "TAKES_COMMAND", False) and "--" in argv:  # labkit shell red -- tcpdump -n
                 cut = argv.index("--")

@@ -16,6 +16,7 @@ from labkit.grading import exercises
 from labkit.grading.files import write_json
 from labkit.grading.report import Report
 from labkit.grading.submission import CELL_TIMEOUT
+from labkit.machine import kinds
 
 __all__ = ["ALL_POINTS", "CANNOT_RUN", "NOT_ALL_POINTS", "NOT_GRADED", "add_arguments", "grade", "main", "notebooks_in"]
 
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Exit status: 0 all points; 1 graded, and not all points; 2 something could not be graded (no such notebook or "
         "exercise, no check ran); 3 this computer cannot run a lab machine. The JSON file is written in every case."
     )
+    kinds.add_option(parser)
     parser.add_argument("path", metavar="PATH", help="a notebook, or a folder of them")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     parser.add_argument("--exercise", metavar="ID", help="the exercise it must be, such as 02-veth-pairs/two-rooms")
@@ -43,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Grade, print, and return the exit status."""
+    if (guest := _in_guest(arguments)) is not None:
+        return guest
     reports: list[Report] = []
     problem, status = "", NOT_GRADED
     _end_on_sigterm()
@@ -68,6 +72,30 @@ def main(arguments: argparse.Namespace) -> int:
     if len(reports) > 1:
         print(f"all together: {sum(r.score for r in reports)} of {sum(r.max_score for r in reports)} points")
     return status
+
+
+def _in_guest(arguments: argparse.Namespace) -> int | None:
+    """Grade in User-Mode Linux if that is the kind to use: all of it, judge and lab machines, in one guest.
+
+    Returns None where that is not the kind; the exit status of `labkit grade` there otherwise."""
+    try:
+        choice = kinds.choose(arguments.machine)
+    except Unavailable:
+        return None  # each notebook's report will say so
+    if choice.kind != "uml":
+        return None
+    words, write = ["grade", os.path.abspath(arguments.path)], [os.path.dirname(os.path.abspath(arguments.path))]
+    if arguments.json:
+        words += ["--json", os.path.abspath(arguments.json)]
+        write.append(os.path.dirname(os.path.abspath(arguments.json)))
+    if arguments.exercise:
+        words += ["--exercise", arguments.exercise]
+    words += ["--cell-timeout", str(arguments.cell_timeout), "--machine", "namespaces"]
+    try:
+        return kinds.in_guest(words, choice.why, write)
+    except Unavailable as error:
+        print(f"labkit grade: {error}", file=sys.stderr)
+        return CANNOT_RUN
 
 
 def notebooks_in(path: str) -> list[str]:

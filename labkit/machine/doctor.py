@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.machine.probe import Answer
 
 __all__ = ["add_arguments", "main"]
 
@@ -12,7 +16,7 @@ __all__ = ["add_arguments", "main"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `labkit doctor` understands."""
     parser.description = (
-        "Say which kinds of lab machine this computer can run, and what the kernel in them can do: yes or no, one "
+        "Say which kinds of lab machine this computer can run, and what the kernel in each can do: yes or no, one "
         "sentence, one remedy. Everything is found by trying it in a lab machine; nothing of your computer is changed, "
         "and no kernel module is loaded. The exit status is 0 when lab machines can run."
     )
@@ -22,24 +26,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print the report."""
     from labkit.machine.kernel import log_path
-    from labkit.machine.probe import Answer, probe
+    from labkit.machine.probe import probe
 
     report = probe()
+    status = 0 if report.features else 1
     if arguments.json:
         print(json.dumps({**asdict(report), "log": log_path()}, indent=1))
-        return 0 if report.kinds[0].works else 1
-
-    def show(answer: Answer) -> None:
-        print(f"  {'yes' if answer.works else 'no':<4} {answer.name:<16} {answer.sentence}")
-        if answer.remedy and not answer.works:
-            print(f"  {'':<21} remedy: {answer.remedy}")
-
+        return status
     print("kinds of lab machine")
     for kind in report.kinds:
-        show(kind)
-    if report.kinds[0].works:
-        print("the kernel in them")
-        for feature in report.features:
-            show(feature)
-    print(f"errors of kernels that could not start are in {log_path()}")
-    return 0 if report.kinds[0].works else 1
+        print(f"  {_word(kind):<4} {kind.name:<16} {kind.sentence}")
+        if kind.remedy and not kind.works:
+            print(f"  {'':<21} remedy: {kind.remedy}")
+    print(f"\n{report.chosen}")
+    if report.features:
+        print(f"\nthe kernel in them\n  {''.join(f'{kind:<12}' for kind in report.features)}")
+    for answers in zip(*report.features.values(), strict=True):
+        sentence = next((answer.sentence for answer in answers if answer.works), answers[0].sentence)
+        print(f"  {''.join(f'{_word(answer):<12}' for answer in answers)}{answers[0].name:<16} {sentence}")
+        if not any(answer.works for answer in answers) or answers[0].remedy.startswith("sudo"):
+            print(f"  {'':<{12 * len(answers)}}{'':<16} remedy: {answers[0].remedy}")
+    print(f"\nerrors of kernels that could not start are in {log_path()}")
+    return status
+
+
+def _word(answer: Answer) -> str:
+    return "yes" if answer.works else "no"

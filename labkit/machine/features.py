@@ -106,10 +106,10 @@ FEATURES = (
     Feature(
         "xt-statistic",
         "kube-proxy's dice: spreading connections with iptables",
-        ("nft_target_select_ops", "statistic_mt", "comment_mt"),
-        "iptables-nft -A INPUT -m comment --comment t -m statistic --mode random --probability 0.5 -j ACCEPT",
-        "nft_compat xt_statistic xt_comment",
-        "iptables-nft",
+        ("statistic_mt", "comment_mt"),
+        "iptables -A INPUT -m comment --comment t -m statistic --mode random --probability 0.5 -j ACCEPT",
+        "xt_statistic xt_comment",
+        "iptables",
         "iptables",
     ),
     Feature(

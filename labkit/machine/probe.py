@@ -12,10 +12,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from labkit.errors import LabkitError
-from labkit.machine import launch, programs
+from labkit.machine import kinds, launch, programs
 from labkit.machine.features import FEATURES, Feature
+from labkit.machine.uml import landlock, needs
+from labkit.net import here
 
 __all__ = ["Answer", "Report", "probe", "try_here"]
 
@@ -35,30 +38,70 @@ class Answer:
 
 @dataclass(frozen=True)
 class Report:
-    """Which kinds of lab machine this computer can run, and what the kernel in them can do."""
+    """Which kinds of lab machine this computer can run, and what the kernel can do in each that it can.
+
+    `chosen`: one sentence, which kind a notebook gets here and why."""
 
     kinds: tuple[Answer, ...]
-    features: tuple[Answer, ...]
+    features: dict[str, tuple[Answer, ...]]
+    chosen: str
 
 
 def probe() -> Report:
-    """Try everything; takes about a second. Loads no module, and changes nothing of the computer."""
-    program = [sys.executable, "-P", "-m", "labkit.machine.probe"]
-    result = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    """Try everything; takes some seconds, most of them the boot of User-Mode Linux.
+
+    Changes nothing of the computer, and makes its kernel load no module."""
+    trials = {"namespaces": [], "uml": ["-m", "labkit.cli", "run", "--machine", "uml", "--", sys.executable, "-P"]}
+    running = {
+        kind: subprocess.Popen(
+            [sys.executable, "-P", *words, "-m", "labkit.machine.probe"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "LABKIT_MACHINE": "auto"},
+        )
+        for kind, words in trials.items()
+    }
+    answers, features = [], {}
+    for kind, process in running.items():
+        output, errors = process.communicate()
+        found = _parsed(output, errors)
+        if "error" in found:
+            answers.append(Answer(kind, False, found["error"], found["hint"]))
+        else:
+            answers.append(Answer(kind, True, _praise(kind)))
+            features[kind] = tuple(Answer(**answer) for answer in found["features"])
+    return Report(tuple(answers), features, _chosen())
+
+
+def _parsed(output: str, errors: str) -> dict[str, Any]:
     try:
-        found = json.loads(result.stdout)
+        return dict(json.loads(output))
     except ValueError:
-        found = {
-            "error": f"failed to start a lab machine: {result.stderr.strip()[-300:]}",
-            "hint": "please report this",
-        }
-    if "error" in found:
-        kind = Answer("namespaces", False, found["error"], found["hint"])
-        unknown = "not tried: there is no lab machine"
-        return Report((kind,), tuple(Answer(feature.name, False, unknown) for feature in FEATURES))
-    how = "as root" if os.geteuid() == 0 else "as an ordinary user, without privileges"
-    kind = Answer("namespaces", True, f"lab machines of the kernel's own namespaces start here, {how}")
-    return Report((kind,), tuple(Answer(**answer) for answer in found["features"]))
+        sentence, _, hint = errors.strip().removeprefix("labkit: ").partition("\n")
+        return {"error": sentence[-300:] or "failed to start a lab machine", "hint": hint or "please report this"}
+
+
+def _praise(kind: str) -> str:
+    if kind == "namespaces":
+        how = "as root" if os.geteuid() == 0 else "as an ordinary user, without privileges"
+        return f"lab machines of the kernel's own namespaces start here, {how}"
+    held = landlock.version()
+    walls = (
+        f"Landlock (version {held}) keeps its root from writing anywhere but your folder"
+        if held
+        else "without Landlock in this computer's kernel, its root can write whatever you can write"
+    )
+    return f"User-Mode Linux starts here, with {needs.memory()} MB in {needs.memory_folder(needs.memory())}; {walls}"
+
+
+def _chosen() -> str:
+    try:
+        choice = kinds.choose()
+    except LabkitError as error:
+        return f"a notebook runs nothing here: {error.message}"
+    return f"a notebook gets kind {choice.kind}: {choice.why}"
 
 
 def try_here(names: Sequence[str]) -> list[Answer]:
@@ -78,7 +121,8 @@ def _try_all() -> int:
 
 def _try(feature: Feature, code: set[str] | None) -> Answer:
     lacking = code is not None and not code.issuperset(feature.code)
-    if lacking and os.path.exists("/proc/modules"):  # this kernel could load a module: no trial
+    own = here.on_user_mode_linux()  # a kernel that is nobody else's
+    if lacking and os.path.exists("/proc/modules") and not own:  # this kernel could load a module: no trial
         return _missing(feature)
     if shutil.which(feature.program) is None:
         if lacking:
@@ -98,13 +142,16 @@ def _try(feature: Feature, code: set[str] | None) -> Answer:
     if lacking:
         return _missing(feature)
     why = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-    remedy = "nothing known" if _is_real_root() else f"as root it may work; ask with: sudo {_LABKIT} doctor"
+    remedy = "nothing known" if _is_real_root() else f"the kernel labkit-uml, or root: sudo {_LABKIT} doctor"
     return Answer(feature.name, False, f"{feature.purpose}: the kernel refused it ({why})", remedy)
 
 
 def _missing(feature: Feature) -> Answer:
     """The kernel has no such code now: either a module holds it, or this kernel was built without it."""
     modules = feature.module.split()
+    if here.on_user_mode_linux():
+        sentence = f"{feature.purpose}: the kernel of User-Mode Linux has none"
+        return Answer(feature.name, False, sentence, "the kernel labkit (kind namespaces), where this computer has it")
     if all(_module_exists(module) for module in modules):
         sentence = f"{feature.purpose}: its module is not loaded, and labkit loads none without being asked"
         return Answer(feature.name, False, sentence, f"sudo modprobe {'-a ' * (len(modules) > 1)}{feature.module}")
@@ -112,7 +159,7 @@ def _missing(feature: Feature) -> Answer:
         feature.name,
         False,
         f"{feature.purpose}: this computer's kernel was built without it",
-        "a computer with a distribution's own kernel, such as Debian's, has it",
+        "a distribution's own kernel, such as Debian's, has it; so may the kernel labkit-uml",
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -30,7 +32,7 @@ def test_doctor_answers_every_feature_with_a_sentence_and_a_remedy():
     report = json.loads(labkit("doctor", "--json").stdout)
     assert report["kinds"][0]["name"] == "namespaces"
     assert report["kinds"][0]["works"] is True
-    features = {feature["name"]: feature for feature in report["features"]}
+    features = {feature["name"]: feature for feature in report["features"]["namespaces"]}
     assert list(features) == [feature.name for feature in FEATURES]
     for name in ("veth", "bridge", "capture"):
         assert features[name]["works"], features[name]
@@ -42,7 +44,8 @@ def test_doctor_answers_every_feature_with_a_sentence_and_a_remedy():
 def test_doctor_without_json_is_for_people():
     result = labkit("doctor")
     assert result.returncode == 0
-    assert "  yes  veth             a cable between two namespaces\n" in result.stdout
+    assert re.search(r"^  yes +(yes +)?veth +a cable between two namespaces$", result.stdout, re.MULTILINE)
+    assert "a notebook gets kind namespaces: the kernel gives this user namespaces" in result.stdout
 
 
 def test_doctor_loads_no_module():
@@ -60,7 +63,7 @@ def test_doctor_loads_no_module():
 def test_doctor_says_what_to_do_where_namespaces_are_forbidden(tmp_path):
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; echo 0 > /proc/sys/user/max_net_namespaces; exec "$@"'
     result = labkit("doctor", before=("unshare", "-Ur", "sh", "-c", forbid, "sh"))
-    assert result.returncode == 1
+    assert result.returncode == (0 if shutil.which("linux.uml") else 1)
     assert (
         "  no   namespaces       failed to start a lab machine: the kernel gives this user no namespaces"
         in result.stdout
@@ -73,7 +76,8 @@ def test_doctor_says_what_to_do_where_namespaces_are_forbidden(tmp_path):
 
 def test_labkit_run_says_what_to_do_where_namespaces_are_forbidden():
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; echo 0 > /proc/sys/user/max_net_namespaces; exec "$@"'
-    result = labkit("run", "true", before=("unshare", "-Ur", "sh", "-c", forbid, "sh"))
+    before = ("unshare", "-Ur", "sh", "-c", forbid, "sh")
+    result = labkit("run", "--machine", "namespaces", "true", before=before)
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
         "labkit: failed to start a lab machine: the kernel gives this user no namespaces (no space left on device)",

@@ -325,7 +325,7 @@ def test_where_the_kernel_gives_no_namespaces_nothing_is_asked_and_it_says_so(tm
     if subprocess.run([*before, "true"], capture_output=True).returncode:
         pytest.skip("no user namespaces here")
     path = f"{FIXTURES}/{EXERCISE}/count-links.ipynb"
-    got = graded(path, str(tmp_path / "result.json"), before=before)
+    got = graded(path, str(tmp_path / "result.json"), "--machine", "namespaces", before=before)
     assert (got.status, got.score, got.json["max_score"]) == (3, 0, 3), got.output
     assert {entry["status"] for entry in got.json["checks"]} == {"not_run"}
     assert "lab machine" in got.json["problems"][0]

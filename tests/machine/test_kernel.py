@@ -301,7 +301,8 @@ def test_where_namespaces_are_forbidden_every_cell_says_so(kernels, tmp_path):
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; echo 0 > /proc/sys/user/max_net_namespaces; exec "$@"'
     result = subprocess.run(
         ["unshare", "-Ur", "sh", "-c", forbid, "sh", sys.executable, "-c", program],
-        capture_output=True, text=True, timeout=60, env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=60,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path), "LABKIT_MACHINE": "namespaces"},
     )  # fmt: skip
     errors = [line for line in result.stdout.splitlines() if line.startswith("error")]
     expected = (
