@@ -29,7 +29,8 @@ def run_group(group: Group, world: World, report: Report) -> None:
         return
     print(f"\n=== {title}", flush=True)
     started = time.monotonic()
-    for number, command in enumerate(group.commands):
+    for number, words in enumerate(group.commands):
+        command = [word.replace("{results}", world.results) for word in words]
         xml = os.path.join(world.results, f"{group.name}-{world.name}-{number}.xml".replace(" ", "-"))
         if "pytest" in command:
             status = world.run([*command, f"--junit-xml={xml}"], LIMIT)

@@ -15,6 +15,9 @@ from ipykernel.heartbeat import Heartbeat
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 
+from labkit.machine import kinds
+from labkit.net import here
+
 __all__ = ["answer", "refuse"]
 
 
@@ -102,6 +105,8 @@ def _run(argv: list[str], sockets: dict[str, socket.socket], **traits: Any) -> i
     LabKernelApp.inherited = sockets
     app = LabKernelApp.instance(parent_handle=1, **traits)
     app.initialize(argv)
+    if app.shell is not None and (kind := here.kind()):
+        app.shell.banner2 = f"{kinds.sentence(kind)}\n"  # in JupyterLab: Help, About
     app.start()
     return 0
 

@@ -33,12 +33,13 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({**asdict(report), "log": log_path()}, indent=1))
         return status
-    print("kinds of lab machine")
+    if report.kinds:
+        print("kinds of lab machine")
     for kind in report.kinds:
         print(f"  {_word(kind):<4} {kind.name:<16} {kind.sentence}")
         if kind.remedy and not kind.works:
             print(f"  {'':<21} remedy: {kind.remedy}")
-    print(f"\n{report.chosen}")
+    print(f"{chr(10) if report.kinds else ''}{report.chosen}")
     if report.features:
         print(f"\nthe kernel in them\n  {''.join(f'{kind:<12}' for kind in report.features)}")
     for answers in zip(*report.features.values(), strict=True):

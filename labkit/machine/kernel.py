@@ -34,20 +34,20 @@ def main(argv: list[str] | None = None) -> int:
     server = int(parent) if parent.isdigit() else None
     try:
         choice = kinds.choose()
+        os.environ[kinds.WHY] = choice.why
         if choice.kind == "namespaces":
             return serve(argv, sockets, server)
-        return _serve_from_guest(argv, sockets, server, choice.why)
+        return _serve_from_guest(argv, sockets, server)
     except LabkitError as error:
         log("the lab machine could not start", error)
         return Standby(lambda reason: _refuse(argv, sockets, reason)).answer(str(error), server)
 
 
-def _serve_from_guest(argv: list[str], sockets: dict[str, socket.socket], server: int | None, why: str) -> int:
+def _serve_from_guest(argv: list[str], sockets: dict[str, socket.socket], server: int | None) -> int:
     """Be the kernel of `argv`, which runs in a guest and listens there on the same ports. Raises Unavailable."""
     if not sockets:
         raise Unavailable("failed to start the kernel in User-Mode Linux: it needs TCP, not files, to be reached")
     file = _connection_file(argv)
-    os.environ["LABKIT_MACHINE_WHY"] = why
     return host.start(
         front.request(argv, kernel=file),
         writable=needs.writable(os.getcwd(), os.environ.get("LABKIT_COURSE")),

@@ -19,7 +19,7 @@ __all__ = ["KINDS", "Choice", "add_option", "choose", "in_guest", "sentence"]
 
 KINDS = ("namespaces", "uml")
 VARIABLE = "LABKIT_MACHINE"
-_WHY = "LABKIT_MACHINE_WHY"  # into the guest, so that it can say so there
+WHY = "LABKIT_MACHINE_WHY"  # goes with the choice into the lab machine, so that it can say so there
 
 
 class Choice(NamedTuple):
@@ -71,13 +71,13 @@ def in_guest(argv: list[str], why: str, write: Iterable[str] = ()) -> int:
         if not os.path.isdir(folder):
             raise Unavailable(f"failed to start a lab machine that may write in '{folder}': no such folder")
         folders.add(os.path.realpath(folder))
-    os.environ[_WHY] = why
+    os.environ[WHY] = why
     return host.start(front.request(argv), writable=sorted(folders))
 
 
 def sentence(kind: str, why: str = "") -> str:
     """Return one line: which kind this lab machine is, and why."""
-    why = why or os.environ.get(_WHY, "")
+    why = why or os.environ.get(WHY, "")
     names = {
         "namespaces": "This lab machine is a private part of the computer's own Linux (kind namespaces)",
         "uml": "This lab machine is a Linux of its own, User-Mode Linux (kind uml)",

@@ -13,10 +13,11 @@ NBVAL = (
     "--nbval-cell-timeout=60",
     "--nbval-sanitize-with=tests/books/nbval.cfg",
 )
+NBVAL_UML = ("--nbval", "--nbval-kernel-name=labkit-uml", *NBVAL[2:])
 
 
 class Group(NamedTuple):
-    """Tests that share a process; paths are relative to the project."""
+    """Tests that share a process; paths are relative to the project, {results} is where results go."""
 
     name: str
     commands: tuple[tuple[str, ...], ...]
@@ -47,6 +48,21 @@ GROUPS = {
         ),
         Group("machine", ((*PYTEST, "tests/machine"),), differs_as_root=True),
         Group("books", ((*PYTEST, *NBVAL, *PARALLEL, "notebooks", "solutions", "tests/books"),), in_machines=True),
+        Group(
+            "uml",
+            (
+                (*PYTEST, *NBVAL_UML, *PARALLEL, "notebooks"),
+                (*PYTEST, "tests/uml"),
+            ),
+        ),
+        Group(
+            "uml-all",
+            (
+                (f"{BIN}/labkit", "run", "--machine=uml", "--write={results}", "--", *PYTEST, "tests/live"),
+                (*PYTEST, *NBVAL_UML, *PARALLEL, "solutions"),
+            ),
+            only_when_all=True,
+        ),
         Group("browser", ((*PYTEST, "tests/browser"),), in_machines=True),
         Group("fresh", ((*PYTEST, "tests/fresh"),), root_only=True, only_when_all=True),
     )
