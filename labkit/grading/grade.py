@@ -59,6 +59,9 @@ def main(arguments: argparse.Namespace) -> int:
             print(report.text(title=len(paths) > 1 or not report.exercise), end="\n\n", flush=True)
             reports.append(report)
         status = max((report.status for report in reports), default=NOT_GRADED)
+    except BrokenPipeError:
+        problem = "its reader went away"
+        raise
     except OSError as error:
         problem = f"cannot read {error.filename or arguments.path}: {error.strerror}"
     except BaseException:
