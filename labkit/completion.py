@@ -6,6 +6,8 @@ import argparse
 import importlib
 import itertools
 import os
+import subprocess
+import sys
 from contextlib import suppress
 
 from labkit.errors import LabkitError
@@ -88,6 +90,12 @@ def _places(word: str) -> list[str]:
     return []
 
 
+def _ask(pid: int) -> list[str]:
+    """Return the names of the namespaces in a guest, which only a command in it can see."""
+    command = [sys.executable, "-m", "labkit.cli", "shell", "--notebook", str(pid), "--", "ls", "/run/netns"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout.split()
+
+
 def _shell(typed: list[str]) -> list[str]:
     from labkit.machine import find, join, shell
 
@@ -97,5 +105,6 @@ def _shell(typed: list[str]) -> list[str]:
     wanted = typed[typed.index("--notebook") + 1] if "--notebook" in typed[:-1] else None
     with suppress(LabkitError):
         machines = [shell.choose(machines, wanted)]
-    names = {name for machine in machines for name in join.namespaces(machine)}
+    there = [_ask(machine.pid) if machine.has_door else join.namespaces(machine) for machine in machines]
+    names = set(itertools.chain.from_iterable(there))
     return ["host", *sorted(names), "--notebook"]

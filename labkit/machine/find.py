@@ -19,7 +19,7 @@ class Machine:
 
     `pid`: its init, or the launcher of a guest. `kind`: "namespaces" or "uml". `notebook`: the notebook's path as
     Jupyter says it, None for `labkit run`. `user`: the uid that started it. `command`: what it was started as.
-    `started`: when, in clock ticks since boot."""
+    `started`: when, in clock ticks since boot. `has_door`: it is a guest, and its launcher lets visitors in."""
 
     pid: int
     kind: str
@@ -27,6 +27,7 @@ class Machine:
     user: int
     command: str
     started: int
+    has_door: bool = False
 
     @property
     def name(self) -> str:
@@ -66,7 +67,7 @@ def _read(pid: int) -> Machine | None:
     environment = dict(variable.split("=", 1) for variable in _text(f"{folder}/environ").split("\0") if "=" in variable)
     command = _text(f"{folder}/cmdline").rstrip("\0").split("\0")
     notebook = environment.get("JPY_SESSION_NAME") if "labkit.machine.kernel" in command else None
-    return Machine(pid, kind, notebook, user, _readable(command), started(pid))
+    return Machine(pid, kind, notebook, user, _readable(command), started(pid), name == host.NAME)
 
 
 def started(pid: int) -> int:

@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 from labkit.errors import NotFound, WrongUse
 from labkit.machine import find, join, programs, terminal
@@ -29,15 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples: `labkit shell`, `labkit shell red`, `labkit shell red --notebook 03 -- tcpdump -ni eth0`"
     parser.add_argument("namespace", nargs="?", default="host", metavar="NAMESPACE", help="a name from 'ip netns'")
     parser.add_argument("--notebook", metavar="NAME", help="which notebook's lab machine, when several run")
+    parser.add_argument("--known-as", help=argparse.SUPPRESS)
     parser.set_defaults(command=[])
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Open the shell, or run the command; return its exit status."""
-    machine = choose(find.running(), arguments.notebook)
+    machines = find.running()
+    if arguments.known_as and machines:  # in a guest, whose first lab machine is the one that was chosen outside
+        machine = replace(machines[0], notebook=arguments.known_as)
+    else:
+        machine = choose(machines, arguments.notebook)
     name = arguments.namespace
-    if machine.kind == "uml":
-        return door.visit(machine, ["shell", name, *(["--", *arguments.command] if arguments.command else [])])
+    if machine.has_door:
+        known_as = machine.notebook or machine.command
+        words = ["shell", name, "--known-as", known_as, *(["--", *arguments.command] if arguments.command else [])]
+        return door.visit(machine, words)
     if name != "host":
         os.close(join.open_namespace(machine, name))
     with terminal.kept():
