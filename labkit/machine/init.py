@@ -6,6 +6,7 @@ namespaces and mounts go: this is why nothing can be left behind.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -68,7 +69,7 @@ def _serve(child: int, control: int, waiter: Waiter) -> None:
             if number not in own:
                 time.sleep(0.05)
                 _note(own, waiter)
-            if time.monotonic() - own.pop(number, 0) > 5:
+            if time.monotonic() - own.pop(number, -math.inf) > 5:
                 os.kill(child, number)
         while True:
             try:

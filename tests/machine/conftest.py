@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from labkit.errors import LabkitError
 from labkit.machine import kernelspec
+from labkit.machine.uml import needs
 
 KINDS = ("net", "mnt", "pid", "ipc", "uts")
 LABKIT = [sys.executable, "-m", "labkit.cli"]
+
+
+def no_uml() -> str:
+    """Return why no guest can be started here; "" where one can."""
+    try:
+        needs.program()
+    except LabkitError as error:
+        return str(error)
+    return ""
+
+
+with_uml = pytest.mark.skipif(no_uml() != "", reason=no_uml() or "User-Mode Linux is here")
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
@@ -28,9 +45,17 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
     return True
 
 
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
 @dataclass
 class Watch:
-    """All that one test starts, found by a token in the environment, and the namespaces it had."""
+    """All that one test starts, found by a token in the environment, and the namespaces it had.
+
+    What User-Mode Linux starts has no environment of the test's, but maps the guest's memory, a file whose path has
+    the token where TMPDIR has it (see guests)."""
 
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     held: dict[str, int] = field(default_factory=dict)
@@ -44,9 +69,11 @@ class Watch:
         found = {}
         for entry in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):
-                with open(f"/proc/{entry}/environ", "rb") as environment:
-                    if self.token.encode() not in environment.read():
-                        continue
+                if self.token not in _text(f"/proc/{entry}/environ") and not (
+                    os.readlink(f"/proc/{entry}/exe").endswith("linux.uml")
+                    and self.token in _text(f"/proc/{entry}/maps")
+                ):
+                    continue
                 with open(f"/proc/{entry}/comm", encoding="utf-8") as name:
                     found[int(entry)] = name.read().strip()
         return found
@@ -98,6 +125,70 @@ def watch() -> Iterator[Watch]:
             with suppress(OSError):
                 os.kill(pid, 9)
     watch.forget()
+
+
+class Guests:
+    """Starts guests whose memory lies in a folder of the test's own, in a course of its own, and counts what is left."""
+
+    def __init__(self, watch: Watch, folder: Path) -> None:
+        self.watch, self.memory, self.course = watch, folder / watch.token, folder / "course"
+        self.started: list[subprocess.Popen[Any]] = []
+        self.memory.mkdir()
+        self.course.mkdir()
+        self.environment = {**watch.environment, "TMPDIR": str(self.memory), "LABKIT_MEMORY": "256"}
+        self.environment.pop("LABKIT_COURSE", None)
+
+    def start(self, *command: str, before: Sequence[str] = (), **options: Any) -> subprocess.Popen[Any]:
+        """Start `labkit run --machine uml`, after the words `before`."""
+        words = [*before, *LABKIT, "run", "--machine", "uml", "--", *command]
+        options = {"stdin": subprocess.DEVNULL, "cwd": self.course, "env": self.environment} | options
+        self.started.append(subprocess.Popen(words, **options))
+        return self.started[-1]
+
+    def end(self) -> None:
+        """End what still runs, and close its streams."""
+        for process in self.started:
+            process.kill()
+            with suppress(OSError, ValueError):
+                process.communicate(timeout=5)
+
+    def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[Any]:
+        """Run it to its end; a single word is for sh."""
+        words = ["sh", "-c", *command] if len(command) == 1 else command
+        text = options.pop("input", None)
+        pipe = subprocess.PIPE
+        options = {"stdin": pipe if text is not None else subprocess.DEVNULL, "text": True} | options
+        process = self.start(*words, stdout=pipe, stderr=pipe, **options)
+        try:
+            out, err = process.communicate(text, timeout=60)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def processes(self) -> list[int]:
+        """Return the PIDs of User-Mode Linux, the first one first."""
+        return self.watch.named("linux.uml")
+
+    def left(self) -> list[str]:
+        """Return what is left: processes, files of the guest's, its launcher's door."""
+        doors = {f"@labkit-uml-{pid}" for pid in self.launchers}
+        with open("/proc/net/unix", encoding="ascii", errors="replace") as sockets:
+            names = [line.split()[-1] for line in sockets]
+        files = [name for name in os.listdir(self.memory) if name.startswith("labkit-")]
+        return [*self.watch.left(), *files, *(name for name in names if name in doors or self.watch.token in name)]
+
+    @property
+    def launchers(self) -> list[int]:
+        return self.watch.named("labkit-uml")
+
+
+@pytest.fixture
+def guests(watch: Watch, tmp_path: Path) -> Iterator[Guests]:
+    """Guests of the test's own; after the test, nothing is left of them."""
+    guests = Guests(watch, tmp_path)
+    yield guests
+    guests.end()
+    assert wait_until(lambda: not guests.left(), 1), guests.left()
 
 
 @pytest.fixture(scope="session")
