@@ -128,7 +128,7 @@ def watch() -> Iterator[Watch]:
 
 
 class Guests:
-    """Starts guests whose memory lies in a folder of the test's own, in a course of its own, and counts what is left."""
+    """Starts guests, whose memory and whose course are folders of the test's own, and counts what is left."""
 
     def __init__(self, watch: Watch, folder: Path) -> None:
         self.watch, self.memory, self.course = watch, folder / watch.token, folder / "course"

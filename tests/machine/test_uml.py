@@ -41,7 +41,8 @@ def test_a_command_that_does_not_exist_is_one_sentence_and_127(guests: Guests):
 
 
 def test_it_is_a_lab_machine_with_the_computers_files(guests: Guests):
-    script = "id -u; hostname; pwd; echo $COLOUR; ls -d /usr/bin/env; python -c 'from labkit.net import here; print(here.kind())'"
+    kind = "python -c 'from labkit.net import here; print(here.kind())'"
+    script = f"id -u; hostname; pwd; echo $COLOUR; ls -d /usr/bin/env; {kind}"
     path = f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"
     done = guests.run(script, env={**guests.environment, "COLOUR": "red", "PATH": path})
     name = socket.gethostname()[:60]
@@ -76,7 +77,10 @@ def test_ten_megabytes_go_both_ways_unchanged(guests: Guests):
 
 
 def test_a_flood_to_a_launcher_that_pauses_arrives_whole(guests: Guests):
-    program = "import os, random; os.write(1, b'ready\\n'); out = random.Random(2)\nfor _ in range(320): os.write(1, out.randbytes(32768))"
+    program = (
+        "import os, random; os.write(1, b'ready\\n'); out = random.Random(2)\n"
+        "for _ in range(320): os.write(1, out.randbytes(32768))"
+    )
     process = guests.start(sys.executable, "-c", program, stdout=subprocess.PIPE)
     assert process.stdout is not None
     came = process.stdout.read(100_000)

@@ -11,11 +11,12 @@ import os
 import random
 import shutil
 import signal
+import socket
 from contextlib import suppress
 
 from labkit.machine import init
 from labkit.machine.signals import Waiter, original_dispositions
-from labkit.machine.uml import landlock
+from labkit.machine.uml import attributes, landlock
 from labkit.net import libc
 
 __all__ = ["NAME", "adopt_orphans", "end_children", "start"]
@@ -61,23 +62,28 @@ def _guard(command: list[str], scratch: str, writable: list[str], card: int, con
     adopt_orphans()
     waiter = Waiter(control)
     read, write = os.pipe()
+    mine, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
         os.close(write)
+        mine.close()
         init.die_with_parent(read)
         original_dispositions(waiter)
-        _become(command, scratch, writable, card, console)
+        _become(command, scratch, writable, card, console, theirs)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(null, descriptor)
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in (control, write, waiter.descriptor, waiter.wakeup):
+        if int(name) > 2 and int(name) not in (control, write, mine.fileno(), waiter.descriptor, waiter.wakeup):
             with suppress(OSError):
                 os.close(int(name))
+    asked = _Asked(waiter, mine, [scratch, *writable])
     status = 0
     while True:
-        if control in waiter.wait():
+        ready = waiter.wait()
+        if control in ready:
             break
+        asked.serve(ready)
         with suppress(ChildProcessError):
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
@@ -88,13 +94,35 @@ def _guard(command: list[str], scratch: str, writable: list[str], card: int, con
     os._exit(code if code >= 0 else 128 - code)
 
 
-def _become(command: list[str], scratch: str, writable: list[str], card: int, console: int) -> None:
+class _Asked:
+    """The calls that the guest's processes must ask for; where to ask comes over a socket."""
+
+    def __init__(self, waiter: Waiter, place: socket.socket, writable: list[str]) -> None:
+        self.waiter, self.place, self.writable, self.listener = waiter, place, writable, -1
+        waiter.watch(place.fileno())
+
+    def serve(self, ready: set[int]) -> None:
+        """Take the place where they ask, or answer one."""
+        if self.listener in ready and not attributes.answer(self.listener, self.writable):
+            self.waiter.forget(self.listener)
+            self.listener = -1
+        if self.place.fileno() in ready:
+            _, descriptors, _, _ = socket.recv_fds(self.place, 1, 1)
+            self.waiter.forget(self.place.fileno())
+            self.place.close()
+            for self.listener in descriptors:
+                self.waiter.watch(self.listener)
+
+
+def _become(
+    command: list[str], scratch: str, writable: list[str], card: int, console: int, asking: socket.socket
+) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(console, 1)
     os.dup2(console, 2)
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != card:
+        if int(name) > 2 and int(name) not in (card, asking.fileno()):
             with suppress(OSError):
                 os.close(int(name))
     os.set_inheritable(card, True)
@@ -102,6 +130,11 @@ def _become(command: list[str], scratch: str, writable: list[str], card: int, co
     # The guest's kernel and its processes take turns; on one processor that is a quarter cheaper than between two.
     os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})  # noqa: S311 - to spread guests
     landlock.restrict([scratch, "/dev/null", *writable])
+    listener = attributes.install()
+    if listener is not None:
+        socket.send_fds(asking, [b"\0"], [listener])
+        os.close(listener)
+    asking.close()
     environment = {"TMPDIR": scratch, "HOME": scratch, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     os.execve(command[0], command, environment)  # noqa: S606
 
