@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import platform
 from contextlib import suppress
 
 __all__ = ["remedy"]
 
-
+_NAMES = {"Darwin": "macOS"}
 _LIMITS = tuple(f"user.max_{kind}_namespaces" for kind in ("user", "mnt", "pid", "net", "uts", "ipc"))
 
 
@@ -15,6 +16,13 @@ def remedy(number: int, *, root: bool) -> str:
     """Return one sentence: what forbids namespaces (as far as this computer tells), and what to do.
 
     `number`: the kernel's answer. `root`: whether it was root who asked, whom no sudo helps."""
+    if platform.system() != "Linux":
+        return (
+            f"namespaces are a part of Linux, and this is {_NAMES.get(platform.system(), platform.system())}: "
+            "use labkit in a Linux container or a virtual machine (docs/where-it-runs.md)"
+        )
+    if platform.release().endswith("-Microsoft"):
+        return "this is WSL 1, which has no Linux kernel, in PowerShell: wsl --set-version DISTRIBUTION 2"
     or_root = "" if root else ", or start it with sudo"
     closed = [key for key in _LIMITS if _read("/proc/sys/" + key.replace(".", "/")) == "0"]
     if number == errno.ENOSPC or (closed and not root):

@@ -18,7 +18,9 @@ class Waiter:
     when a signal came."""
 
     def __init__(self, *descriptors: int) -> None:
-        self.descriptor, self.wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.descriptor, self.wakeup = os.pipe()
+        for end in (self.descriptor, self.wakeup):
+            os.set_blocking(end, False)
         self.changed: dict[signal.Signals, object] = {}
         self._poll = select.poll()
         self._poll.register(self.descriptor, select.POLLIN)

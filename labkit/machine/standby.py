@@ -27,10 +27,11 @@ class Standby:
         if self._pid == 0:
             os.close(self._tell)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Jupyter's interrupt goes to the whole process group
-            init.die_with_parent(read)
+            with suppress(OSError):  # elsewhere than on Linux there is no such request
+                init.die_with_parent(read)
             with open(read, encoding="utf-8") as told:
                 reason = told.read()
-            raise SystemExit(answer(reason))
+            raise SystemExit(answer(reason) if reason else 1)
         os.close(read)
 
     def dismiss(self) -> None:
@@ -44,7 +45,7 @@ class Standby:
         with open(self._tell, "w", encoding="utf-8") as tell:
             tell.write(reason)
         waiter = Waiter()
-        watched = launch.watch(server)
+        watched = launch.watch(server) if hasattr(os, "pidfd_open") else None
         if watched is not None:
             waiter.watch(watched)
         while True:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+from typing import Any
 
 __all__ = [
     "CLONE_NEWIPC",
@@ -58,14 +60,22 @@ def _checked(result: int, subject: str | None = None) -> int:
     return result
 
 
+def _call(name: str) -> Any:
+    """Return the C library's function `name`. Raises OSError where it has none: elsewhere than on Linux."""
+    try:
+        return getattr(_libc, name)
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name) from None
+
+
 def unshare(flags: int) -> None:
     """Move the calling thread into new namespaces (unshare(2)). Raises OSError."""
-    _checked(_libc.unshare(ctypes.c_int(flags)))
+    _checked(_call("unshare")(ctypes.c_int(flags)))
 
 
 def setns(descriptor: int, flags: int = 0) -> None:
     """Move the calling thread into the namespace behind `descriptor` (setns(2)). Raises OSError."""
-    _checked(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(flags)))
+    _checked(_call("setns")(ctypes.c_int(descriptor), ctypes.c_int(flags)))
 
 
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
@@ -82,7 +92,7 @@ def umount2(target: str, flags: int = 0) -> None:
 def prctl(option: int, *values: int) -> int:
     """Change the calling process (prctl(2)). Raises OSError."""
     padded = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
-    return _checked(_libc.prctl(ctypes.c_int(option), *padded))
+    return _checked(_call("prctl")(ctypes.c_int(option), *padded))
 
 
 def is_namespace(descriptor: int) -> bool:
