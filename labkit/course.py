@@ -3,7 +3,8 @@
 Lessons are done in a copy of notebooks/ and exercises/ that git ignores. `.labkit/manifest.json` in it remembers what
 was delivered. A file that the learner has not written in follows the course's new version; one that they have is
 kept, and the new version is offered. What `update NAME` and `reset NAME` replace is first put into kept/DATE/.
-Notebooks are delivered without their outputs: a prediction is one only while the answer is not there yet.
+Notebooks are delivered without their outputs: a prediction is one only while the answer is not there yet. Where nothing
+can run, lessons are delivered with them, as a recording. And each is delivered for the kernel that suits what it needs.
 """
 
 from __future__ import annotations
@@ -16,20 +17,24 @@ import os
 import stat
 import tempfile
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from labkit import recording
 from labkit.errors import NotFound, Unavailable, WrongUse
 
-__all__ = ["File", "add_arguments", "default_folder", "files", "main", "refresh", "replace"]
+__all__ = ["File", "add_arguments", "default_folder", "files", "main", "refresh", "replace", "why_recorded"]
 
 PARTS = ("notebooks", "exercises")
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MANIFEST = os.path.join(".labkit", "manifest.json")
+SIGNATURES = os.path.join(".labkit", "jupyter", "data")  # where the Jupyter server of `labkit lab` looks for them
+KERNELS = ("labkit", "labkit-uml")
 
 STATES = {
     "shipped": "as shipped",
     "new": "not here yet",
     "old": "a new version comes with the next `labkit lab`",
+    "other": "made for what this computer could do before; it comes anew with the next `labkit lab`",
     "yours": "yours: you wrote in it",
     "offered": "yours, and a new version is waiting: labkit course update {name}",
     "dropped": "yours, and no longer in the course",
@@ -58,6 +63,8 @@ def files(folder: str) -> list[File]:
     for name in sorted({*shipped, *delivered}):
         mine = _content(os.path.join(folder, name))
         state = _state(mine, delivered.get(name), _content(os.path.join(SOURCE, name)) if name in shipped else None)
+        if state == "shipped" and name.endswith(".ipynb") and _is_other(folder, name):
+            state = "other"
         if state:
             found.append(File(name, state))
     return found
@@ -66,14 +73,15 @@ def files(folder: str) -> list[File]:
 def refresh(folder: str) -> list[File]:
     """The working copy has every file of the course, and the new version of each that the learner did not write in.
 
+    So has it a recording where nothing can run, and a live notebook once something can.
     Returns what was done, as the files' states before. Raises Unavailable when the folder cannot be written."""
-    done = [file for file in files(folder) if file.state in ("new", "old", "obsolete")]
+    done = [file for file in files(folder) if file.state in ("new", "old", "other", "obsolete")]
     try:
         for name, state in done:
             if state == "obsolete":
                 os.unlink(os.path.join(folder, name))
             else:
-                _write(os.path.join(folder, name), _delivered(name))
+                _deliver(folder, name)
         _remember(folder, [file.name for file in files(folder) if file.state == "shipped"])
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -93,7 +101,7 @@ def replace(folder: str, names: list[str]) -> str | None:
                 _write(os.path.join(kept, name), _bytes(path))
                 keeps = True
             if name in shipped:
-                _write(path, _delivered(name))
+                _deliver(folder, name)
         _remember(folder, names)
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -147,6 +155,8 @@ def _bring_back(folder: str, names: list[str]) -> int:
 def _print_status(folder: str) -> None:
     found = files(folder)
     print(f"Your copy of the course: {folder}")
+    if why := why_recorded():
+        print(f"Nothing runs here, so lessons are recordings. {why}")
     for name, state in found:
         if state != "shipped":
             print(f"  {name}: {STATES[state].format(name=name)}")
@@ -210,7 +220,8 @@ def _content(path: str) -> str | None:
         return None
     if path.endswith(".ipynb"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            cells = [[cell["cell_type"], "".join(cell["source"])] for cell in json.loads(data)["cells"]]
+            own = recording.cells(json.loads(data))
+            cells = [[cell["cell_type"], "".join(cell["source"])] for cell in own]
             data = json.dumps(cells).encode()
     return hashlib.sha256(data).hexdigest()
 
@@ -233,15 +244,57 @@ def _remember(folder: str, names: list[str]) -> None:
     _write(os.path.join(folder, MANIFEST), f"{text}\n".encode())
 
 
+def why_recorded() -> str:
+    """Return why lessons are delivered as recordings, "" where they are not: lab machines start here."""
+    from labkit.machine import suits
+
+    why = suits.nothing_runs()
+    return str(why) if why else ""
+
+
+def _deliver(folder: str, name: str) -> None:
+    """The working copy has the file `name` as the course delivers it on this computer."""
+    path, data = os.path.join(folder, name), _delivered(name)
+    _write(path, data)
+    if name.endswith(".ipynb") and recording.is_recording(json.loads(data)):
+        recording.sign(path, os.path.join(folder, SIGNATURES))
+
+
 def _delivered(name: str) -> bytes:
-    """Return what the learner gets of the course's file `name`: of a notebook, the cells as if nobody had run them."""
+    """Return what the learner gets of the course's file `name`: of a notebook, the cells as if nobody had run them.
+
+    Of a lesson where nothing can run, a recording."""
+    from labkit.machine import suits
+
     data = _bytes(os.path.join(SOURCE, name))
     if not name.endswith(".ipynb"):
         return data
     notebook = json.loads(data)
+    if recording.was_run(notebook) and (why := suits.nothing_runs()):
+        return _text(recording.marked(notebook, why, name))
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
+    if needs := suits.needs_of(notebook):
+        kernel = suits.kernel_for(needs)
+        notebook["metadata"]["kernelspec"] = {"display_name": kernel, "language": "python", "name": kernel}
+    return _text(notebook)
+
+
+def _is_other(folder: str, name: str) -> bool:
+    """Return whether the notebook, in which the learner did not write, would be delivered differently now.
+
+    Outputs that are the learner's own are a reason to leave it as it is."""
+    mine, ours = (json.loads(data) for data in (_bytes(os.path.join(folder, name)), _delivered(name)))
+    if recording.is_recording(mine) or recording.was_run(mine):
+        return recording.is_recording(mine) and not recording.is_recording(ours)
+    if recording.is_recording(ours):
+        return True
+    kernels = [notebook["metadata"].get("kernelspec", {}).get("name") for notebook in (mine, ours)]
+    return kernels[0] != kernels[1] and set(kernels) == set(KERNELS)
+
+
+def _text(notebook: Any) -> bytes:
     return f"{json.dumps(notebook, indent=1, ensure_ascii=False)}\n".encode()
 
 

@@ -5,9 +5,12 @@ Imported inside the lab machine (or where there can be none), never before: ZMQ 
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import json
 import logging
+import os
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 import zmq
@@ -15,6 +18,7 @@ from ipykernel.heartbeat import Heartbeat
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 
+from labkit import recording
 from labkit.machine import kinds
 from labkit.net import here
 
@@ -37,7 +41,11 @@ class LabKernelApp(IPKernelApp):
     inherited: dict[str, socket.socket]
 
     def init_poller(self) -> None:
-        """The launcher watches the server's life; in a PID namespace of its own the kernel could not."""
+        """The launcher watches the server's life; in a PID namespace of its own the kernel could not.
+
+        Elsewhere than on Linux the kernel watches its launcher, which nothing else would."""
+        if sys.platform != "linux":
+            super().init_poller()
 
     def init_path(self) -> None:
         """The notebook's folder can be imported from, after the standard library: IPython would leave it out, since
@@ -96,19 +104,31 @@ def answer(argv: list[str], sockets: dict[str, socket.socket]) -> int:
 
 def refuse(argv: list[str], sockets: dict[str, socket.socket], reason: str) -> int:
     """Be a kernel that answers every cell with `reason`, until it is told to stop."""
-    RefusingKernel.reason = reason
+    RefusingKernel.reason = reason + _how_to_get_the_recording_back()
     return _run(argv, sockets, kernel_class=RefusingKernel)
 
 
 def _run(argv: list[str], sockets: dict[str, socket.socket], **traits: Any) -> int:
     # parent_handle=1: nobody to poll, and no advice for who starts a kernel by hand
     LabKernelApp.inherited = sockets
-    app = LabKernelApp.instance(parent_handle=1, **traits)
+    handle = 1 if sys.platform == "linux" else os.getppid()
+    app = LabKernelApp.instance(parent_handle=handle, **traits)
     app.initialize(argv)
     if app.shell is not None and (kind := here.kind()):
         app.shell.banner2 = f"{kinds.sentence(kind)}\n"  # in JupyterLab: Help, About
     app.start()
     return 0
+
+
+def _how_to_get_the_recording_back() -> str:
+    """Return a line for a notebook that holds a recording: its outputs go when its cells are run."""
+    path = os.environ.get("JPY_SESSION_NAME", "")
+    for place in (path, os.path.basename(path)):  # Jupyter says it from its own folder, and starts us in the notebook's
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError), open(place, encoding="utf-8") as file:
+            if recording.is_recording(json.load(file)):
+                name = recording.name_of(path)
+                return f"\nThe recorded output comes back with: labkit course reset {name} (then reload the notebook)"
+    return ""
 
 
 def _without_encryption_warning(record: logging.LogRecord) -> bool:

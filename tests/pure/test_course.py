@@ -13,25 +13,33 @@ import pytest
 
 from labkit import course, server
 from labkit.cli import main
-from labkit.errors import NotFound, Unavailable
+from labkit.errors import NamespacesForbidden, NotFound, Unavailable
+from labkit.machine import suits
 
 LESSON = "notebooks/01-network-namespaces.ipynb"
 EXERCISE = "exercises/01-network-namespaces/find-the-door.ipynb"
 
 
-def notebook(*sources: str, output: str = "") -> str:
+FORBIDDEN = NamespacesForbidden("failed to start a lab machine: this is macOS", "use a container")
+
+
+def notebook(*sources: str, output: str = "", needs: tuple[str, ...] = (), kernel: str = "") -> str:
     outputs = [{"name": "stdout", "output_type": "stream", "text": [output]}] if output else []
     cells = [
         {
             "cell_type": "code",
             "execution_count": 1 if output else None,
+            "id": f"c{number}",
             "metadata": {},
             "outputs": outputs,
             "source": source,
         }
-        for source in sources
+        for number, source in enumerate(sources)
     ]
-    content = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    metadata: dict[str, object] = {"labkit": {"needs": list(needs)}} if needs else {}
+    if kernel:
+        metadata["kernelspec"] = {"display_name": kernel, "language": "python", "name": kernel}
+    content = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -44,7 +52,19 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.write_text(notebook("1 + 1"))
     (source / "notebooks" / "picture.svg").write_text("<svg/>")
     monkeypatch.setattr(course, "SOURCE", str(source))
+    monkeypatch.setattr(suits, "nothing_runs", lambda: None)
     return source
+
+
+@pytest.fixture
+def nothing_runs(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computer on which no lab machine starts, and a lesson that was recorded on another one."""
+    (shipped / LESSON).write_text(notebook("1 + 1", output="2"))
+    monkeypatch.setattr(suits, "nothing_runs", lambda: FORBIDDEN)
+
+
+def live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suits, "nothing_runs", lambda: None)
 
 
 @pytest.fixture
@@ -196,6 +216,99 @@ def test_a_crash_while_writing_leaves_the_old_file(copy: Path, shipped: Path, mo
         course.replace(str(copy), [LESSON])
     assert (copy / LESSON).read_text() == notebook("1 + 1")
     assert [path.name for path in (copy / "notebooks").iterdir() if path.name.startswith(".")] == []
+
+
+def test_where_nothing_can_run_a_lesson_comes_as_a_recording_that_says_so(nothing_runs: None, copy: Path) -> None:
+    marker, cell = json.loads((copy / LESSON).read_text())["cells"]
+    assert marker["source"] == (
+        "**A recording.** The outputs below are those of a genuine run on another computer. When this copy was made, "
+        "no lab machine started on this one: this is macOS. What would make it live: use a container. A cell that you "
+        "run then answers with one sentence, which takes the place of its recorded output; `labkit course reset "
+        "01-network-namespaces` brings that back."
+    )
+    assert cell["outputs"][0]["text"] == ["2"]
+    assert states(copy) == {}
+
+
+def test_an_exercise_is_no_recording_since_nothing_was_recorded(nothing_runs: None, copy: Path, shipped: Path) -> None:
+    assert (copy / EXERCISE).read_bytes() == (shipped / EXERCISE).read_bytes()
+
+
+def test_jupyterlab_trusts_the_pictures_of_a_recording(nothing_runs: None, copy: Path) -> None:
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    notary = NotebookNotary(data_dir=str(copy / course.SIGNATURES))
+    assert notary.check_signature(nbformat.read(copy / LESSON, as_version=4))
+    assert not notary.check_signature(nbformat.read(copy / EXERCISE, as_version=4))
+    notary.store.close()
+
+
+def test_a_recording_goes_when_the_computer_can_run_lab_machines(
+    nothing_runs: None, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(monkeypatch)
+    assert states(copy) == {LESSON: "other"}
+    assert [file.name for file in course.refresh(str(copy))] == [LESSON]
+    assert (copy / LESSON).read_text() == notebook("1 + 1")
+    assert course.refresh(str(copy)) == []
+
+
+def test_a_recording_that_the_learner_wrote_in_stays_theirs(
+    nothing_runs: None, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = json.loads((copy / LESSON).read_text())
+    changed["cells"][1]["source"] = "my answer"
+    (copy / LESSON).write_text(json.dumps(changed))
+    assert states(copy) == {LESSON: "yours"}
+    live(monkeypatch)
+    assert course.refresh(str(copy)) == []
+    assert states(copy) == {LESSON: "yours"}
+
+
+def test_outputs_of_ones_own_are_not_replaced_by_a_recording(
+    shipped: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shipped / LESSON).write_text(notebook("1 + 1", output="2"))
+    monkeypatch.setattr(suits, "nothing_runs", lambda: FORBIDDEN)
+    (copy / LESSON).write_text(notebook("1 + 1", output="my own 2"))
+    assert states(copy) == {}
+    (copy / LESSON).write_text(notebook("1 + 1"))
+    assert states(copy) == {LESSON: "other"}
+
+
+def test_reset_brings_a_recording_back(nothing_runs: None, copy: Path) -> None:
+    before = (copy / LESSON).read_bytes()
+    (copy / LESSON).write_text(notebook("1 + 1", output="failed to start a lab machine"))
+    assert main(["course", "--dir", str(copy), "reset", "01-network-namespaces"]) == 0
+    assert (copy / LESSON).read_bytes() == before
+
+
+def test_status_says_why_lessons_are_recordings(
+    nothing_runs: None, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["course", "--dir", str(copy), "status"]) == 0
+    said = capsys.readouterr().out
+    assert "Nothing runs here, so lessons are recordings. failed to start a lab machine: this is macOS\nuse a" in said
+
+
+def test_a_lesson_comes_on_the_kernel_that_suits_what_it_needs(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    kernels = {"first": "labkit-uml", "later": "labkit"}
+    now = "first"
+    monkeypatch.setattr(suits, "kernel_for", lambda needs: asked.append(needs) or kernels[now])
+    (shipped / LESSON).write_text(notebook("1 + 1", output="2", needs=("ip_vs",), kernel="labkit"))
+    copy = tmp_path / "course"
+    course.refresh(str(copy))
+    assert (copy / LESSON).read_text() == notebook("1 + 1", needs=("ip_vs",), kernel="labkit-uml")
+    assert states(copy) == {}
+    assert set(asked) == {("ip_vs",)}
+    now = "later"
+    assert states(copy) == {LESSON: "other"}
+    (copy / LESSON).write_text(notebook("1 + 1", output="2", needs=("ip_vs",), kernel="labkit-uml"))
+    assert states(copy) == {}, "it was run: the learner's outputs stay, and so does the kernel that made them"
 
 
 def _arguments(folder: Path, *words: str):  # type: ignore[no-untyped-def]

@@ -19,12 +19,13 @@ MAY = {name: set(ORDER[:place]) for place, name in enumerate(ORDER)}
 MAY["see"] = {"errors", "net", "state", "packets", "tracing", "lab"}
 for _above in ("check", "live", "grading", "author"):
     MAY[_above].add("see")
-MAY["machine"] = {"errors", "net"}
+MAY["machine"] = {"errors", "net", "recording"}
 for _above in ("grading", "author"):
     MAY[_above].add("machine")
 MAY["grading"].add("course")  # where the learner's copy, and so their progress, lies
 MAY["needs"] = {"errors", "net", "machine"}
-MAY["course"] = {"errors"}
+MAY["course"] = {"errors", "machine", "recording"}  # what this computer can run decides what is delivered
+MAY["recording"] = {"errors"}
 MAY["server"] = {"errors", "course"}
 MAY["saved"] = set()
 MAY["author"].add("saved")
