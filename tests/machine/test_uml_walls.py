@@ -26,9 +26,10 @@ pytestmark = [
 WITHOUT_WALLS = """
 import sys
 from labkit import cli
-from labkit.machine.uml import attributes, landlock
+from labkit.machine.uml import calls, guard, landlock
+guard._keep_capabilities = lambda wanted: None
 landlock.restrict = lambda writable: False
-attributes.install = lambda: None
+calls.install = lambda: None
 sys.exit(cli.main(sys.argv[1:]))
 """
 # $T: the target, a folder outside the course that holds the file f; $H: the computer's / mounted once more, writable

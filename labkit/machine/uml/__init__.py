@@ -7,7 +7,7 @@
     front     a command in the guest, seen from the terminal that asked for it
     guard     keeps the guest's processes together, and lets none outlive the launcher
     landlock  what the guest cannot write, whoever is root in it
-    attributes  of which files it may change mode, owner and times
+    calls     which system calls it may make on the computer
     needs     what User-Mode Linux needs of a computer, and the sentence where it is missing
     door      the way into a running guest for `labkit shell`
 

@@ -16,13 +16,14 @@ from contextlib import suppress
 
 from labkit.machine import init
 from labkit.machine.signals import Waiter, original_dispositions
-from labkit.machine.uml import attributes, landlock
+from labkit.machine.uml import calls, landlock
 from labkit.net import libc
 
 __all__ = ["NAME", "adopt_orphans", "end_children", "start"]
 
 NAME = "labkit-guard"
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_CHILD_SUBREAPER, _PR_CAPBSET_DROP = 36, 24
+_OF_FILES = (0, 1, 2, 3, 4)  # CAP_CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID: the files of others than root
 
 
 def adopt_orphans() -> None:
@@ -103,7 +104,7 @@ class _Asked:
 
     def serve(self, ready: set[int]) -> None:
         """Take the place where they ask, or answer one."""
-        if self.listener in ready and not attributes.answer(self.listener, self.writable):
+        if self.listener in ready and not calls.answer(self.listener, self.writable):
             self.waiter.forget(self.listener)
             self.listener = -1
         if self.place.fileno() in ready:
@@ -129,14 +130,24 @@ def _become(
     os.chdir("/")
     # The guest's kernel and its processes take turns; on one processor that is a quarter cheaper than between two.
     os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})  # noqa: S311 - to spread guests
+    if os.geteuid() == 0:
+        _keep_capabilities(_OF_FILES)
     landlock.restrict([scratch, "/dev/null", *writable])
-    listener = attributes.install()
+    listener = calls.install()
     if listener is not None:
         socket.send_fds(asking, [b"\0"], [listener])
         os.close(listener)
     asking.close()
     environment = {"TMPDIR": scratch, "HOME": scratch, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     os.execve(command[0], command, environment)  # noqa: S606
+
+
+def _keep_capabilities(wanted: tuple[int, ...]) -> None:
+    """After execve(2), root has only these (capabilities(7)): none over the computer's network, above all."""
+    with suppress(OSError):  # no CAP_SETPCAP: then there is little to lose; or past the last one
+        for number in range(64):
+            if number not in wanted:
+                libc.prctl(_PR_CAPBSET_DROP, number)
 
 
 def _children() -> list[int]:

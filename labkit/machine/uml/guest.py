@@ -16,12 +16,13 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from labkit import cli
-from labkit.machine import kernel, launch, private, run
+from labkit.machine import find, kernel, launch, private, run
 from labkit.machine.signals import Waiter, original_dispositions
 from labkit.machine.uml.line import MTU, Frame, Kind, Numbering, open_card, tell
 from labkit.machine.uml.relay import Loop, Session, close_writing
@@ -182,6 +183,8 @@ class Guest:
                 with suppress(OSError):
                     os.chdir(folder)
                     break
+            if request["argv"][:1] == ["shell"]:
+                _wait_for_machine()
             status = kernel.serve(request["argv"], sockets) if sockets else cli.main(request["argv"])
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
@@ -219,8 +222,8 @@ class Guest:
 
     def _ended(self, number: int) -> None:
         """Say so when the command has ended and all that it wrote has been sent."""
-        command = self.commands[number]
-        if command.status is not None and command.drained:
+        command = self.commands.get(number)
+        if command and command.status is not None and command.drained:
             del self.commands[number], self.sessions[number]
             os.sync()
             self.send(tell(number, exit=command.status))
@@ -299,6 +302,14 @@ def _use_legacy_iptables() -> None:
     nft, legacy = (f"/usr/sbin/xtables-{name}-multi" for name in ("nft", "legacy"))
     if os.path.exists(nft) and os.path.exists(legacy):
         libc.mount(legacy, nft, flags=libc.MS_BIND)
+
+
+def _wait_for_machine() -> None:
+    """Wait until the guest's first lab machine is ready, at most five seconds: a visitor may come as early as that."""
+    for _ in range(250):
+        if find.running():
+            return
+        time.sleep(0.02)
 
 
 def _set_size(terminal: int, size: list[int]) -> None:

@@ -257,7 +257,7 @@ class _Launcher:
     def _guest_ended(self, code: int) -> None:
         if self.status is None:
             if self.ready:
-                sentence = needs.explain_end(self._said())
+                sentence = needs.explain_end(self._said(), code)
                 print(f"labkit: the lab machine ended by itself: {sentence}", file=sys.stderr)
             self._stop(-(code if code > 0 else 1))
 

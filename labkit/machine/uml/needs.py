@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import tempfile
 from contextlib import suppress
 
@@ -105,14 +106,16 @@ def explain(console: str) -> tuple[str, str]:
     return f"failed to start User-Mode Linux: it ended, saying: {' / '.join(last) or 'nothing'}", "see: labkit doctor"
 
 
-def explain_end(console: str) -> str:
-    """Return what the last words of a guest that ran mean: one sentence."""
+def explain_end(console: str, code: int) -> str:
+    """Return why a guest that ran ended, from its last words and its exit status (128 + N for signal N)."""
     if re.search(r"Out of memory and no killable|System is deadlocked on memory", console):
         return f"its memory was used up, {memory()} MB; more: LABKIT_MEMORY={memory() * 2}"
     if re.search(r"No space left|SIGBUS|Bus error|signal 7", console):
         return "no space is left where its memory lies"
+    if code == 128 + signal.SIGKILL:
+        return "it was killed, by somebody, or by a kernel whose memory was used up"
     last = [line for line in console.strip().splitlines() if line.strip()][-1:]
-    return "".join(last) or "somebody ended it"
+    return "".join(last) or f"its kernel ended with status {code}"
 
 
 def _candidates() -> list[str]:
