@@ -1,7 +1,8 @@
 """The exercise law: does an exercise tell right from wrong?
 
 One function, law(), that the tests and `labkit author check` share. It returns sentences; none means that it holds.
-- form: a check of what must not work, hints, at least one fault, a solution region, a last cell that checks;
+- form: a check of what must not work, hints, at least one fault, a solution region, a last cell that checks, a first
+  cell that needs what the metadata says;
 - unsolved, it fails by its checks, not by a traceback, and scores exactly 0;
 - solved, it passes: twice in a row on a fresh machine, again after its cells ran in reverse and then in order;
 - each fault turns exactly its checks red (blocked is not red), and each check is red somewhere;
@@ -14,10 +15,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jupyter_core.utils import ensure_event_loop
 
 from labkit.author import build
+from labkit.author.form import needs_disagree
 from labkit.check import Exercise, Fault, Result
 from labkit.errors import LabkitError
 from labkit.grading import exercises, submission
@@ -68,7 +71,7 @@ def law(id_: str, solutions: str | None = None) -> list[str]:
     return wrong + _never_red(exercise, seen) + _told(exercise, solved, seen)
 
 
-def form(exercise: Exercise, notebook: object) -> list[str]:
+def form(exercise: Exercise, notebook: Any) -> list[str]:
     """Return what is wrong with an exercise before anything runs."""
     cells = submission.code_cells(notebook)
     wrong = []
@@ -88,7 +91,7 @@ def form(exercise: Exercise, notebook: object) -> list[str]:
         wrong.append(f"no code cell has a solution region ({build.BEGIN} ... {build.END})")
     if cells[-1].source.strip() != f'labkit.check_exercise("{exercise.id}")':
         wrong.append(f'the last code cell must be: labkit.check_exercise("{exercise.id}")')
-    return wrong
+    return wrong + needs_disagree(notebook)
 
 
 def _try(exercise: Exercise, solutions: str, rounds: list[list[Cell]], judgings: list[int]) -> Trial:

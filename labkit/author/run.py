@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 from labkit.author.build import written
 from labkit.grading.files import write_text
 from labkit.grading.submission import CELL_TIMEOUT, Specs
+from labkit.machine.suits import kernel_for, needs_of
 from labkit.saved import stripped
 
 __all__ = ["executed", "run"]
@@ -43,7 +44,8 @@ def executed(notebook: Any, folder: str) -> Any:
         store_widget_state=False,
         resources={"metadata": {"path": folder}},
     )
-    result = client.execute()
+    kind = "uml" if kernel_for(needs_of(notebook)) == "labkit-uml" else "auto"
+    result = client.execute(env={"LABKIT_MACHINE": kind} | os.environ)
     for cell in result.cells:
         for key in VOLATILE:
             cell.metadata.pop(key, None)

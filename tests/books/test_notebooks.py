@@ -11,6 +11,8 @@ from typing import Any
 import nbformat
 import pytest
 
+from labkit.author.form import needs_disagree
+
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LESSONS = sorted(glob.glob("notebooks/*.ipynb", root_dir=PROJECT))
 SOLUTIONS = sorted(glob.glob("solutions/**/*.ipynb", root_dir=PROJECT, recursive=True))
@@ -87,6 +89,11 @@ def test_a_notebook_is_whole_and_nobodys(path: str) -> None:
     assert "0x7f" not in text, "a memory address: give the object a repr"
     assert len(text) < 1_000_000
     assert MACHINE_PATH.findall("".join(_texts(json.loads(text)))) == []
+
+
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS + EXERCISES)
+def test_the_first_cell_needs_what_the_metadata_says(path: str) -> None:
+    assert needs_disagree(read(path)) == []
 
 
 def _texts(value: Any) -> list[str]:
