@@ -2,6 +2,7 @@
 
 The server listens on 127.0.0.1 and asks for a token; its settings and its state live in the working copy, so that
 nothing in the user's own Jupyter folders is read or changed; and it looks for no news, no updates, no extensions.
+Where somebody else starts the server, as Binder does, `configure` in its configuration file makes it the same.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import os
 import sys
 import urllib.request
 import webbrowser
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from labkit import course
 
-__all__ = ["add_arguments", "main"]
+__all__ = ["add_arguments", "configure", "environment", "main"]
 
 FIRST = "notebooks/00-your-lab-machine.ipynb"
 STATE = os.path.join(".labkit", "jupyter")
+KERNELS = ("labkit", "labkit-uml")
 PAGE = {
     "buildCheck": False,
     "buildAvailable": False,
@@ -96,23 +98,60 @@ def running(folder: str) -> str | None:
     return None
 
 
+def configure(config: Any) -> None:
+    """A server that somebody else starts opens the course as `labkit lab` does: `configure(get_config())` in a Jupyter
+    configuration file. Who starts it says where it listens, and sets the variables of `environment`."""
+    folder = os.environ.get("LABKIT_COURSE") or course.default_folder()
+    course.refresh(folder)
+    _write_settings(folder)
+    for name, value in {**_settings(folder), "LabApp.default_url": _start(folder)}.items():
+        section, _, trait = name.partition(".")
+        config[section][trait] = value
+    config.KernelSpecManager.allowed_kernelspecs = set(KERNELS)
+
+
+def environment(folder: str) -> dict[str, str]:
+    """Return the variables by which Jupyter keeps its things in the working copy `folder`, and labkit finds that."""
+    state = os.path.join(folder, STATE)
+    return {
+        "JUPYTER_CONFIG_DIR": os.path.join(state, "config"),
+        "JUPYTER_DATA_DIR": os.path.join(state, "data"),
+        "JUPYTER_RUNTIME_DIR": os.path.join(state, "data", "runtime"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "LABKIT_COURSE": folder,
+    }
+
+
 def _become(command: list[str], folder: str) -> NoReturn:
     """Jupyter is this process from now on, and gets the signals itself."""
     os.chdir(folder)
-    os.execve(command[0], command, os.environ | _environment(folder))  # noqa: S606
+    path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"
+    os.execve(command[0], command, {**os.environ, **environment(folder), "PATH": path})  # noqa: S606
 
 
 def _command(arguments: argparse.Namespace, folder: str, *, first: bool) -> list[str]:
-    start = f"/lab/tree/{FIRST}" if first and os.path.exists(os.path.join(folder, FIRST)) else "/lab"
     options: dict[str, object] = {
-        "ServerApp.root_dir": folder,
+        **_settings(folder),
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": arguments.port,
         "ServerApp.open_browser": _has_display() and not arguments.no_browser,
         "ServerApp.allow_root": os.geteuid() == 0,
         "ServerApp.answer_yes": True,
         "Application.log_level": "WARN",
-        "LabApp.default_url": start,
+        "LabApp.default_url": _start(folder) if first else "/lab",
+    }
+    kernels = [f"--KernelSpecManager.allowed_kernelspecs={name}" for name in KERNELS]
+    return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items()), *kernels]
+
+
+def _start(folder: str) -> str:
+    return f"/lab/tree/{FIRST}" if os.path.exists(os.path.join(folder, FIRST)) else "/lab"
+
+
+def _settings(folder: str) -> dict[str, object]:
+    """Return what every server of the course has, whoever starts it."""
+    return {
+        "ServerApp.root_dir": folder,
         "LabApp.custom_css": True,
         "LabApp.news_url": None,
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
@@ -122,21 +161,6 @@ def _command(arguments: argparse.Namespace, folder: str, *, first: bool) -> list
         "ServerApp.terminado_settings": {"shell_command": [os.environ.get("SHELL") or "/bin/bash"]},
         "KernelSpecManager.ensure_native_kernel": False,
         "MultiKernelManager.default_kernel_name": "labkit",
-    }
-    kernels = [f"--KernelSpecManager.allowed_kernelspecs={name}" for name in ("labkit", "labkit-uml")]
-    return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items()), *kernels]
-
-
-def _environment(folder: str) -> dict[str, str]:
-    """Where Jupyter keeps its things, and where labkit's own commands find the learner's copy of the course."""
-    state = os.path.join(folder, STATE)
-    return {
-        "JUPYTER_CONFIG_DIR": os.path.join(state, "config"),
-        "JUPYTER_DATA_DIR": os.path.join(state, "data"),
-        "JUPYTER_RUNTIME_DIR": os.path.join(state, "data", "runtime"),
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "LABKIT_COURSE": folder,
-        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}",
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh", "-ec")
@@ -20,6 +20,7 @@ mount -t proc proc "$0/proc"
 mount -t sysfs sysfs "$0/sys"
 mount --rbind /dev "$0/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$0/tmp"
+for pair in $MOUNTS; do mkdir -p "$0/${pair#*=}"; mount --bind "${pair%=*}" "$0/${pair#*=}"; done
 cd "$0"
 mkdir -p .old
 pivot_root . .old
@@ -42,9 +43,10 @@ def mirror(release: str) -> str:
 
 @dataclass
 class Debian:
-    """A Debian in the folder `root`."""
+    """A Debian in the folder `root`. `mounts`: folders of this computer that it has while it runs, at which path."""
 
     root: Path
+    mounts: dict[Path, str] = field(default_factory=dict)
 
     def run(self, command: str, user: str = "root", limit: float = 600) -> subprocess.CompletedProcess[str]:
         """Run a shell command in it, in the user's home or in /opt/labkit; stdout and stderr together."""
@@ -57,6 +59,7 @@ class Debian:
             "PATH": f"{SBIN}:/usr/bin:/bin",
             "HOME": home,
             "LANG": "C.UTF-8",
+            "MOUNTS": " ".join(f"{folder}={path}" for folder, path in self.mounts.items()),
             **{name: os.environ[name] for name in TRUST if name in os.environ},
         }
         return subprocess.run(
@@ -81,10 +84,10 @@ class Debian:
         return os.path.lexists(self.root / path.lstrip("/"))
 
 
-def bootstrap(root: Path) -> Debian:
+def bootstrap(root: Path, packages: str = "git,python3,make,ca-certificates") -> Debian:
     """Make it. Takes one to two minutes."""
-    packages = "git,python3,make,ca-certificates"
-    command = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root), mirror("bookworm")]
+    include = [f"--include={packages}"] if packages else []
+    command = ["debootstrap", "--variant=minbase", *include, "bookworm", str(root), mirror("bookworm")]
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert result.returncode == 0, result.stdout[-2000:]
     for name in TRUST:
