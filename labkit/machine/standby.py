@@ -12,10 +12,13 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from labkit.machine import init, launch
+from labkit.machine import launch
 from labkit.machine.signals import Waiter
+from labkit.net import libc
 
 __all__ = ["Standby"]
+
+_PR_SET_PDEATHSIG = 1
 
 
 class Standby:
@@ -23,15 +26,18 @@ class Standby:
 
     def __init__(self, answer: Callable[[str], int]) -> None:
         read, self._tell = os.pipe()
+        parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._tell)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Jupyter's interrupt goes to the whole process group
             with suppress(OSError):  # elsewhere than on Linux there is no such request
-                init.die_with_parent(read)
+                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             with open(read, encoding="utf-8") as told:
                 reason = told.read()
-            raise SystemExit(answer(reason) if reason else 1)
+            if not reason or os.getppid() != parent:  # it ended before the request was made
+                os._exit(1)
+            raise SystemExit(answer(reason))
         os.close(read)
 
     def dismiss(self) -> None:

@@ -33,7 +33,7 @@ for _above in ("grading", "author"):
     MAY[_above].add("course")
 MAY["commands"] = {"errors", "net", "state", "packets", "tracing", "see"}
 MAY["commands"].add("grading")  # its files, written as a whole
-MAY["cli"] = MAY["completion"] = MAY["pytest_plugin"] = {
+MAY["cli"] = MAY["in_guest"] = MAY["completion"] = MAY["pytest_plugin"] = {
     *ORDER,
     "see",
     "machine",

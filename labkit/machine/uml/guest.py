@@ -17,11 +17,10 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from labkit import cli
 from labkit.machine import find, kernel, launch, private, run
 from labkit.machine.signals import Waiter, original_dispositions
 from labkit.machine.uml.line import MTU, Frame, Kind, Numbering, open_card, tell
@@ -38,9 +37,9 @@ _KILLED = re.compile(r"Out of memory: Killed process \d+ \((.*?)\)")
 _ = (launch, run)  # imported now, for every child
 
 
-def main() -> None:
-    """Be process 1; never return."""
-    Guest().serve()
+def main(command: Callable[[list[str]], int]) -> None:
+    """Be process 1; never return. `command` runs one of labkit's commands and returns its exit status."""
+    Guest(command).serve()
 
 
 class Command:
@@ -57,7 +56,8 @@ class Command:
 class Guest:
     """The guest's side of the line."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Callable[[list[str]], int]) -> None:
+        self.command = command
         self.loop = Loop()
         self.line = open_card()
         self.sent, self.came = Numbering(), Numbering()
@@ -177,15 +177,15 @@ class Guest:
             _close_all_but({0, 1, 2, *(sock.fileno() for sock in sockets.values())})
             os.environ.clear()
             os.environ.update(request["environment"])
-            if not os.access(os.path.expanduser("~"), os.W_OK):
-                os.environ.setdefault("IPYTHONDIR", "/tmp/ipython")  # noqa: S108 - in the guest's memory
+            if not os.access(os.environ.get("IPYTHONDIR") or os.path.expanduser("~"), os.W_OK):
+                os.environ["IPYTHONDIR"] = "/tmp/ipython"  # noqa: S108 - in the guest's memory
             for folder in (request["folder"], "/"):
                 with suppress(OSError):
                     os.chdir(folder)
                     break
             if request["argv"][:1] == ["shell"]:
                 _wait_for_machine()
-            status = kernel.serve(request["argv"], sockets) if sockets else cli.main(request["argv"])
+            status = kernel.serve(request["argv"], sockets) if sockets else self.command(request["argv"])
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         except BaseException:
@@ -322,7 +322,3 @@ def _close_all_but(wanted: set[int]) -> None:
         if int(name) not in wanted:
             with suppress(OSError):
                 os.close(int(name))
-
-
-if __name__ == "__main__":
-    main()

@@ -166,8 +166,8 @@ class _Launcher:
                 frame = self.came.unpack(data)
                 if frame is not None:
                     self._take(frame)
-            except LineBroken as error:
-                print(f"labkit: the line to the guest broke, and the lab machine ends: {error}", file=sys.stderr)
+            except (LineBroken, TypeError, ValueError) as error:  # a frame that root in the guest made up
+                self._report(f"the line to the guest broke, and the lab machine ends: {error}")
                 self._stop(1)
                 return
 
@@ -187,10 +187,9 @@ class _Launcher:
             for sock in self.sockets.values():
                 self.loop.reading(sock.fileno(), lambda sock=sock: self._accept(sock))  # type: ignore[misc]
         elif "out_of_memory" in what:
-            print(
-                f"labkit: the lab machine's memory, {self.memory} MB, was used up, and its kernel ended the process "
-                f"'{str(what['out_of_memory'])[:40]}'; more memory: LABKIT_MEMORY={self.memory * 2}",
-                file=sys.stderr,
+            self._report(
+                f"the lab machine's memory, {self.memory} MB, was used up, and its kernel ended the process "
+                f"'{str(what['out_of_memory'])[:40]}'; more memory: LABKIT_MEMORY={self.memory * 2}"
             )
 
     def _setup(self) -> dict[str, Any]:
@@ -257,9 +256,17 @@ class _Launcher:
     def _guest_ended(self, code: int) -> None:
         if self.status is None:
             if self.ready:
-                sentence = needs.explain_end(self._said(), code)
-                print(f"labkit: the lab machine ended by itself: {sentence}", file=sys.stderr)
+                self._report(f"the lab machine ended by itself: {needs.explain_end(self._said(), code)}")
             self._stop(-(code if code > 0 else 1))
+
+    def _report(self, sentence: str) -> None:
+        """Say what befell the guest: on stderr, and of a notebook's kernel, whose stderr few see, in its log too."""
+        if not self.sockets:
+            print(f"labkit: {sentence}", file=sys.stderr)
+            return
+        from labkit.machine import kernel
+
+        kernel.log("the kernel's lab machine is in trouble", Unavailable(sentence))
 
     def _stop(self, status: int) -> None:
         if self.status is None:
@@ -346,5 +353,5 @@ def _command(program: str, memory: int, scratch: str, card: int) -> list[str]:
         "--",
         "-P",
         "-m",
-        "labkit.machine.uml.guest",
+        "labkit.in_guest",
     ]
