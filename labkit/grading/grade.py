@@ -16,7 +16,7 @@ from labkit.grading import exercises
 from labkit.grading.files import write_json
 from labkit.grading.report import Report
 from labkit.grading.submission import CELL_TIMEOUT
-from labkit.machine import kinds
+from labkit.machine import kinds, suits
 
 __all__ = ["ALL_POINTS", "CANNOT_RUN", "NOT_ALL_POINTS", "NOT_GRADED", "add_arguments", "grade", "main", "notebooks_in"]
 
@@ -82,7 +82,7 @@ def _in_guest(arguments: argparse.Namespace) -> int | None:
 
     Returns None where that is not the kind; the exit status of `labkit grade` there otherwise."""
     try:
-        choice = kinds.choose(arguments.machine)
+        choice = kinds.choose(arguments.machine or _suiting(arguments.path))
     except Unavailable:
         return None  # each notebook's report will say so
     if choice.kind != "uml":
@@ -99,6 +99,16 @@ def _in_guest(arguments: argparse.Namespace) -> int | None:
     except Unavailable as error:
         print(f"labkit grade: {error}", file=sys.stderr)
         return CANNOT_RUN
+
+
+def _suiting(path: str) -> str | None:
+    """Return "uml" for a notebook that needs what only User-Mode Linux has here; None for others, and for a folder."""
+    if not path.endswith(".ipynb"):
+        return None
+    try:
+        return "uml" if suits.kernel_for(suits.needs_of(_read(path))) == "labkit-uml" else None
+    except (OSError, ValueError):
+        return None  # its report will say so
 
 
 def notebooks_in(path: str) -> list[str]:

@@ -38,7 +38,7 @@ class Machine:
 def running() -> list[Machine]:
     """Return this user's running lab machines, the oldest first. Same as: lsns -t pid, more or less"""
     machines = []
-    for entry in os.listdir("/proc"):
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
         if entry.isdigit():
             with suppress(OSError, ValueError):
                 machine = _read(int(entry))

@@ -142,5 +142,5 @@ def watch(pid: int | None) -> int | None:
         return os.pidfd_open(pid)
     except ProcessLookupError:
         raise SystemExit(1) from None
-    except OSError:
+    except (AttributeError, OSError):  # the first on a system that is not Linux
         return None

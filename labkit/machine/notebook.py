@@ -1,10 +1,12 @@
-"""Runs a notebook on the kernel labkit, cell by cell; says which cell failed, and leaves the file as it is."""
+"""Runs a notebook on the kernel that suits it, cell by cell; says which cell failed, and leaves the file as it is."""
 
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
 import os
 import sys
+
+from labkit.machine import suits
 
 __all__ = ["main"]
 
@@ -21,7 +23,8 @@ def main(path: str) -> int:
         print(f"labkit: cannot read the notebook '{path}': {error}", file=sys.stderr)
         return 1
     folder = os.path.dirname(os.path.abspath(path))
-    client = NotebookClient(notebook, kernel_name="labkit", timeout=120, resources={"metadata": {"path": folder}})
+    name = suits.kernel_for(suits.needs_of(notebook))
+    client = NotebookClient(notebook, kernel_name=name, timeout=120, resources={"metadata": {"path": folder}})
     try:
         client.execute(env=os.environ | {"JPY_SESSION_NAME": os.path.abspath(path)})
     except CellExecutionError as error:
