@@ -19,7 +19,7 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 from labkit.machine import find, join
-from machine.conftest import LABKIT, Watch, wait_until
+from machine.conftest import LABKIT, Watch, wait_until, with_uml
 
 SECONDS = 30
 
@@ -68,9 +68,9 @@ class Kernel:
         self.manager.shutdown_kernel(now=False)
 
 
-@pytest.fixture(scope="module")
-def kernel(kernels: str) -> Iterator[Kernel]:
-    kernel = Kernel()
+@pytest.fixture(scope="module", params=["labkit", pytest.param("labkit-uml", marks=with_uml)])
+def kernel(kernels: str, request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    kernel = Kernel(request.param)
     yield kernel
     kernel.close()
 
@@ -250,7 +250,7 @@ def test_a_restart_gives_a_fresh_lab_machine(kernels, watch: Watch):
 
 
 def test_two_kernels_with_the_same_names_never_meet(kernel, kernels):
-    other = Kernel()
+    other = Kernel(kernel.manager.kernel_name)
     try:
         for one in (kernel, other):
             one.run("!ip link add br0 type bridge && ip addr add 10.0.0.1/24 dev br0")

@@ -103,20 +103,22 @@ def test_a_writer_whose_reader_goes_away_ends(guests: Guests):
     assert process.wait(10) == 128 + signal.SIGPIPE
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
-def test_a_signal_to_labkit_run_reaches_the_command_once(guests: Guests, number: signal.Signals):
+@pytest.mark.parametrize(
+    ("number", "send"),  # to the one process, or to the whole group, as a shell or Jupyter does
+    [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg), (signal.SIGHUP, os.kill), (signal.SIGUSR1, os.killpg)],
+)
+def test_a_signal_to_labkit_run_reaches_the_command_once(guests: Guests, number: signal.Signals, send):
     program = (
         "import signal, time, sys; n = []\n"
         f"signal.signal({int(number)}, lambda *_: n.append(1)); print('ready', flush=True)\n"
         "while not n: time.sleep(0.01)\n"
         "time.sleep(0.3); print(len(n)); sys.exit(9)"
     )
-    for send in (os.kill, os.killpg):
-        process = guests.start(sys.executable, "-c", program, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        until_ready(process)
-        send(process.pid, number)
-        assert process.communicate(timeout=10)[0] == "1\n"
-        assert process.returncode == 9
+    process = guests.start(sys.executable, "-c", program, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    until_ready(process)
+    send(process.pid, number)
+    assert process.communicate(timeout=10)[0] == "1\n"
+    assert process.returncode == 9
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
