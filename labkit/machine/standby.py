@@ -54,9 +54,11 @@ class Standby:
         watched = launch.watch(server) if hasattr(os, "pidfd_open") else None
         if watched is not None:
             waiter.watch(watched)
+        parent = os.getppid()
         while True:
-            ready, came = waiter.wait(), waiter.signals()
-            if watched in ready or {signal.SIGHUP, signal.SIGTERM} & came:
+            ready, came = waiter.wait(None if watched or not server else 2.0), waiter.signals()
+            orphaned = watched is None and server == parent != os.getppid()
+            if watched in ready or orphaned or {signal.SIGHUP, signal.SIGTERM} & came:
                 with suppress(ProcessLookupError):
                     os.kill(self._pid, signal.SIGKILL)
             ended, status = os.waitpid(self._pid, os.WNOHANG)

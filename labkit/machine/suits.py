@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -69,8 +70,10 @@ def nothing_runs() -> Unavailable | None:
     missing = uml_missing()
     if missing is None:
         return None
-    remedy = missing.hint or missing.message
-    return NamespacesForbidden(refused["error"], f"{refused['hint']}. User-Mode Linux would do instead: {remedy}")
+    hint = str(refused["hint"])
+    if platform.system() == "Linux":
+        hint += f". User-Mode Linux would do instead: {missing.hint or missing.message}"
+    return NamespacesForbidden(refused["error"], hint)
 
 
 @lru_cache(maxsize=1)
