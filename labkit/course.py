@@ -41,6 +41,13 @@ STATES = {
     "obsolete": "no longer in the course; goes with the next `labkit lab`",
 }
 
+DONE = {
+    "obsolete": "removed",
+    "new": "the new version",
+    "old": "the new version",
+    "other": "as this computer can run it",
+}
+
 
 class File(NamedTuple):
     """A file of the course: its name as in "notebooks/00-your-lab-machine.ipynb", and one of STATES."""
@@ -137,7 +144,7 @@ def main(arguments: argparse.Namespace) -> int:
         return _bring_back(folder, _matching(arguments.names))
     if arguments.action == "update":
         for name, state in refresh(folder):
-            print(f"{name}: {'removed' if state == 'obsolete' else 'the new version'}")
+            print(f"{name}: {DONE[state]}")
     _print_status(folder)
     return 0
 

@@ -70,7 +70,9 @@ def main(arguments: argparse.Namespace) -> int:
     delivered = course.refresh(folder)
     for name, state in delivered:
         if begun:
-            print(f"labkit: {name}: {'removed' if state == 'obsolete' else 'the new version'}")
+            print(f"labkit: {name}: {course.DONE[state]}")
+    if why := course.why_recorded():
+        print(f"labkit: nothing runs here, so lessons are recordings. {why}")
     for name, state in course.files(folder):
         if state == "offered":
             print(f"labkit: {name}: {course.STATES[state].format(name=name)}")
