@@ -45,6 +45,13 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> bool:
     return True
 
 
+def _started(pid: int) -> int:
+    """Return when a process started (proc(5), stat, field 22); PIDs start again after the last."""
+    with suppress(OSError):
+        return int(_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
+    return sys.maxsize
+
+
 def _text(path: str) -> str:
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
@@ -167,7 +174,7 @@ class Guests:
 
     def processes(self) -> list[int]:
         """Return the PIDs of User-Mode Linux, the first one first."""
-        return self.watch.named("linux.uml")
+        return sorted(self.watch.named("linux.uml"), key=_started)
 
     def left(self) -> list[str]:
         """Return what is left: processes, files of the guest's, its launcher's door."""

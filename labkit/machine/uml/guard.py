@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -130,6 +131,7 @@ def _become(
     os.chdir("/")
     # The guest's kernel and its processes take turns; on one processor that is a quarter cheaper than between two.
     os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})  # noqa: S311 - to spread guests
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # of all of the guest's memory
     if os.geteuid() == 0:
         _keep_capabilities(_OF_FILES)
     landlock.restrict([scratch, "/dev/null", *writable])
