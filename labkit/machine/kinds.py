@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from labkit.errors import LabkitError, NamespacesForbidden, Unavailable, WrongUse
-from labkit.machine import launch
+from labkit.errors import Unavailable, WrongUse
+from labkit.machine import launch, suits
 from labkit.machine.uml import front, host, needs
 
 __all__ = ["KINDS", "Choice", "add_option", "choose", "in_guest", "sentence"]
@@ -53,13 +53,8 @@ def choose(wanted: str | None = None) -> Choice:
     forbidden = launch.forbidden()
     if forbidden is None:
         return Choice("namespaces", "the kernel gives this user namespaces")
-    try:
-        needs.program()
-        needs.memory_folder(needs.memory())
-    except LabkitError as missing:
-        raise NamespacesForbidden(
-            forbidden.message, f"{forbidden.hint}. User-Mode Linux would do instead: {missing.hint}"
-        ) from missing
+    if (missing := suits.uml_missing()) is not None:
+        raise suits.neither(forbidden.message, forbidden.hint, missing)
     return Choice("uml", forbidden.message.partition(": ")[2])
 
 

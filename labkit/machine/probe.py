@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.errors import LabkitError
-from labkit.machine import kinds, launch, programs
+from labkit.machine import kinds, launch, programs, suits
 from labkit.machine.features import FEATURES, Feature
 from labkit.machine.uml import landlock, needs
 from labkit.net import here
@@ -132,7 +132,7 @@ def _try(feature: Feature, code: set[str] | None) -> Answer:
     if lacking and os.path.exists("/proc/modules") and not own:  # this kernel could load a module: no trial
         return _missing(feature)
     if shutil.which(feature.program) is None:
-        if lacking:
+        if lacking and not own:
             return _missing(feature)
         remedy = f"sudo apt install {feature.package}"
         return Answer(feature.name, False, f"{feature.purpose}: the program {feature.program} is not installed", remedy)
@@ -166,7 +166,8 @@ def _missing(feature: Feature) -> Answer:
         feature.name,
         False,
         f"{feature.purpose}: this computer's kernel was built without it",
-        "a distribution's own kernel, such as Debian's, has it; so may the kernel labkit-uml",
+        "a distribution's own kernel, such as Debian's, has it"
+        + ("" if feature.name in suits.UML_LACKS else "; so has the kernel labkit-uml"),
     )
 
 

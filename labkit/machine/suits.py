@@ -20,7 +20,7 @@ from labkit.errors import LabkitError, NamespacesForbidden, Unavailable
 from labkit.machine.features import FEATURES
 from labkit.machine.uml import needs as uml
 
-__all__ = ["UML_LACKS", "kernel_for", "lacking_here", "needs_of", "nothing_runs", "uml_missing"]
+__all__ = ["UML_LACKS", "kernel_for", "lacking_here", "needs_of", "neither", "nothing_runs", "uml_missing"]
 
 UML_LACKS = frozenset({"wireguard", "nftables", "nft-numgen", "iptables-nft"})
 _KNOWN = tuple(feature.name for feature in FEATURES)
@@ -70,10 +70,15 @@ def nothing_runs() -> Unavailable | None:
     missing = uml_missing()
     if missing is None:
         return None
-    hint = str(refused["hint"])
+    return neither(refused["error"], refused["hint"], missing)
+
+
+def neither(forbidden: str, hint: str, missing: LabkitError) -> NamespacesForbidden:
+    """Return the error of a computer whose kernel gives no namespaces (a sentence, a remedy), and where User-Mode Linux
+    cannot start either (`missing`)."""
     if platform.system() == "Linux":
         hint += f". User-Mode Linux would do instead: {missing.hint or missing.message}"
-    return NamespacesForbidden(refused["error"], hint)
+    return NamespacesForbidden(forbidden, hint)
 
 
 @lru_cache(maxsize=1)

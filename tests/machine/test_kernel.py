@@ -343,7 +343,10 @@ if "labkit.machine.kernel" in " ".join(sys.orig_argv):
     )
     result = subprocess.run(
         ["unshare", "-Ur", sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
-        env={**watch.environment, "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)},
+        env={
+            **watch.environment, "XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path),
+            "LABKIT_MACHINE": "namespaces",
+        },
     )  # fmt: skip
     errors = [line for line in result.stdout.splitlines() if line.startswith("error")]
     assert len(errors) == 2, result.stdout + result.stderr
