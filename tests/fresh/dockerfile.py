@@ -77,8 +77,13 @@ class Dockerfile:
         option, source, target = rest.split()
         assert (option, source) == ("--chown=root:root", "."), rest
         place = debian.root / (Path(folder) / target).relative_to("/")
-        shutil.copytree(self.context, place, symlinks=True, ignore=_ignored(self.context), dirs_exist_ok=True)
+        copy(self.context, place)
         debian.run(f"chown -R root:root {Path('/') / folder / target}")
+
+
+def copy(context: Path, place: Path) -> None:
+    """The folder `place` holds what Docker sees of `context`."""
+    shutil.copytree(context, place, symlinks=True, ignore=_ignored(context), dirs_exist_ok=True)
 
 
 def _lines(text: str) -> list[str]:

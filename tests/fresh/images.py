@@ -24,7 +24,9 @@ TOOLS = ("coverage", "iniconfig", "nbval", "pluggy", "pytest", "pytest-timeout")
 
 
 def missing() -> str:
-    """Return what this computer lacks to make images and run them, or ""."""
+    """Return what this computer lacks to make images and run them, or "".
+
+    Set-up does not install docker.io: its service would start with the computer, and change its network."""
     for program, package in (("debootstrap", "debootstrap"), ("dockerd", "docker.io"), ("docker", "docker.io")):
         if not shutil.which(program):
             return f"no {program}: apt-get install {package}"
@@ -59,6 +61,7 @@ def _settle(root: Path) -> None:
 def _mounts() -> dict[Path, str]:
     for name in CACHES:
         (FETCHED / name).mkdir(exist_ok=True)
+        (FETCHED / name).chmod(0o1777)  # every user of the image keeps packages there
     return {FETCHED / name: path for name, path in CACHES.items()}
 
 
@@ -66,7 +69,7 @@ def _variables() -> str:
     """Return shell assignments: where fetched packages are kept, and whom this computer trusts, as long as steps run.
 
     The file of authorities is a copy, since the package ca-certificates writes the image's own."""
-    words = ["PIP_CACHE_DIR=/fetched/pip", "UV_CACHE_DIR=/fetched/uv"]
+    words = ["PIP_CACHE_DIR=/fetched/pip-$(id -u)", "UV_CACHE_DIR=/fetched/uv-$(id -u)"]
     for name in TRUST:
         if (path := os.environ.get(name)) and os.path.isfile(path):
             shutil.copyfile(path, FETCHED / "python" / name)
@@ -74,11 +77,15 @@ def _variables() -> str:
     return f"export {' '.join(words)}"
 
 
+def fetching(debian: Debian, command: str, user: str = "root") -> subprocess.CompletedProcess[str]:
+    """Run a shell command in `debian`, with the computer's network."""
+    return debian.run(f"{_variables()}\n{command}", user, limit=900)
+
+
 def build(debian: Debian, name: str) -> Dockerfile:
     """`debian` holds what the project's Dockerfile `name` makes; returns the Dockerfile."""
     file = Dockerfile(PROJECT / name, PROJECT)
     file.carry_out(debian, _variables())
-    (debian.root / "fetched").rmdir()
     return file
 
 
@@ -92,8 +99,6 @@ def tools(debian: Debian) -> Path:
     folder.mkdir()
     inside = Debian(debian.root, {**debian.mounts, folder: "/tools"})
     command = f"/opt/labkit/.venv/bin/python -m pip install -q --no-deps --target /tools {' '.join(wanted)}"
-    result = inside.run(f"{_variables()}\n{command}")
+    result = fetching(inside, command)
     assert result.returncode == 0, result.stdout
-    for place in ("tools", "fetched"):
-        (debian.root / place).rmdir()
     return folder
