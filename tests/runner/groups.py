@@ -64,6 +64,12 @@ GROUPS = {
             only_when_all=True,
         ),
         Group("browser", ((*PYTEST, "tests/browser"),), in_machines=True),
-        Group("fresh", ((*PYTEST, "tests/fresh"),), root_only=True, only_when_all=True),
+        Group("fresh", ((*PYTEST, "tests/fresh/test_fresh_debian.py"),), root_only=True, only_when_all=True),
+        Group(
+            "containers",
+            ((*PYTEST, "tests/fresh/test_binder.py"), (*PYTEST, "tests/fresh/test_devcontainer.py")),
+            root_only=True,
+            only_when_all=True,
+        ),
     )
 }
