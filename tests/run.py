@@ -18,13 +18,11 @@ from runner.groups import GROUPS, Group
 from runner.report import Report
 from runner.worlds import PROJECT, World, worlds
 
-LIMIT = 12 * 60  # seconds for one command: what hangs is ended, and counted as failed
-
 
 def run_group(group: Group, world: World, report: Report) -> None:
     """Run `group` in `world` and count what came out."""
     title = f"{group.name} as {world.name}"
-    if reason := world.missing or (group.in_machines and world.no_machine()):
+    if reason := world.missing or (group.machine and world.no_machine(group.machine)):
         report.skip(title, reason)
         return
     print(f"\n=== {title}", flush=True)
@@ -33,10 +31,10 @@ def run_group(group: Group, world: World, report: Report) -> None:
         command = [word.replace("{results}", world.results) for word in words]
         xml = os.path.join(world.results, f"{group.name}-{world.name}-{number}.xml".replace(" ", "-"))
         if "pytest" in command:
-            status = world.run([*command, f"--junit-xml={xml}"], LIMIT)
+            status = world.run([*command, f"--junit-xml={xml}"], group.limit)
             report.pytest(title, status, xml)
         else:
-            report.command(f"{title}: {' '.join(command[2:])}", world.run(command, LIMIT))
+            report.command(f"{title}: {' '.join(command[2:])}", world.run(command, group.limit))
     print(f"=== {title}: {time.monotonic() - started:.0f} s", flush=True)
 
 

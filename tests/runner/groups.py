@@ -13,6 +13,8 @@ NBVAL = (
     "--nbval-cell-timeout=60",
     "--nbval-sanitize-with=tests/books/nbval.cfg",
 )
+# What a guest may not do, and what is left when it dies: of User-Mode Linux the part that differs as root.
+WALLS = ("tests/machine/test_uml_walls.py", "tests/machine/test_uml_death.py")
 NBVAL_UML = ("--nbval", "--nbval-kernel-name=labkit-uml", *NBVAL[2:])
 
 
@@ -21,7 +23,8 @@ class Group(NamedTuple):
 
     name: str
     commands: tuple[tuple[str, ...], ...]
-    in_machines: bool = False  # nothing of it can run where no lab machine can be started
+    machine: str = ""  # nothing of it can run where no lab machine of this kind can be started
+    limit: float = 12 * 60  # seconds for one command: what hangs is ended, and counted as failed
     differs_as_root: bool = False
     root_only: bool = False
     only_when_all: bool = False
@@ -43,17 +46,20 @@ GROUPS = {
         Group(
             "live",
             ((f"{BIN}/labkit", "run", "--", *PYTEST, "tests/live"),),
-            in_machines=True,
+            machine="namespaces",
             differs_as_root=True,
         ),
-        Group("machine", ((*PYTEST, "tests/machine"),), differs_as_root=True),
-        Group("books", ((*PYTEST, *NBVAL, *PARALLEL, "notebooks", "solutions", "tests/books"),), in_machines=True),
+        Group("machine", ((*PYTEST, "tests/machine", "--ignore-glob=*/test_uml*"),), differs_as_root=True),
+        Group("walls", ((*PYTEST, *WALLS),), machine="uml", differs_as_root=True),
+        Group("books", ((*PYTEST, *NBVAL, *PARALLEL, "notebooks", "solutions", "tests/books"),), machine="namespaces"),
         Group(
             "uml",
             (
                 (*PYTEST, *NBVAL_UML, *PARALLEL, "notebooks"),
                 (*PYTEST, "tests/uml"),
+                (*PYTEST, "tests/machine", "--ignore-glob=*/test_[!u]*", *(f"--ignore={path}" for path in WALLS)),
             ),
+            machine="uml",
         ),
         Group(
             "uml-all",
@@ -61,9 +67,11 @@ GROUPS = {
                 (f"{BIN}/labkit", "run", "--machine=uml", "--write={results}", "--", *PYTEST, "tests/live"),
                 (*PYTEST, *NBVAL_UML, *PARALLEL, "solutions"),
             ),
+            machine="uml",
+            limit=2 * 60 * 60,
             only_when_all=True,
         ),
-        Group("browser", ((*PYTEST, "tests/browser"),), in_machines=True),
+        Group("browser", ((*PYTEST, "tests/browser"),), machine="namespaces"),
         Group("fresh", ((*PYTEST, "tests/fresh/test_fresh_debian.py"),), root_only=True, only_when_all=True),
         Group(
             "containers",

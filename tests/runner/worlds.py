@@ -57,7 +57,7 @@ class World:
     prefix: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     missing: str = ""
-    machine: str | None = None
+    machines: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: Sequence[str], limit: float) -> int:
         """Run `command` in the project; return its exit status, 124 if it had to be ended after `limit` seconds."""
@@ -74,15 +74,16 @@ class World:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def no_machine(self) -> str:
-        """Return "" when a lab machine starts in this world, otherwise labkit's sentence about why not."""
-        if self.machine is None:
-            command = [*self.prefix, ".venv/bin/labkit", "run", "--", "true"]
+    def no_machine(self, kind: str) -> str:
+        """Return "" when a lab machine of `kind` starts in this world, otherwise labkit's sentence about why not."""
+        if kind not in self.machines:
+            command = [*self.prefix, ".venv/bin/labkit", "run", "--machine", kind, "--", "true"]
             result = subprocess.run(
                 command, cwd=PROJECT, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
             )
-            self.machine = "" if result.returncode == 0 else f"no lab machine here: {result.stderr.strip()[-300:]}"
-        return self.machine
+            why = f"no lab machine of kind {kind} here: {result.stderr.strip()[-300:]}"
+            self.machines[kind] = why if result.returncode else ""
+        return self.machines[kind]
 
 
 @contextlib.contextmanager
