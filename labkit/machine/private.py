@@ -15,9 +15,10 @@ from contextlib import suppress
 from labkit.machine import capabilities, groups, programs
 from labkit.net import here, libc, namespace, sysctl
 
-__all__ = ["TEMPORARY", "CannotPrepare", "keep_readable", "prepare", "set_lo_up"]
+__all__ = ["SOURCE", "TEMPORARY", "CannotPrepare", "keep_readable", "prepare", "set_lo_up"]
 
 TEMPORARY = f"{here.RUN}/tmp"  # noqa: S108 - on the private /run
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # where labkit lies
 _kept: list[str] = []
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a tmpfs of the machine's own goes there
 _SIOCSIFFLAGS = 0x8914
@@ -84,7 +85,7 @@ def _private_run() -> None:
         os.path.expanduser("~"),
         sys.prefix,
         sys.base_prefix,
-        os.path.dirname(__file__),
+        SOURCE,
     ]
     hidden = sorted({path for path in map(os.path.realpath, wanted) if path.startswith("/run/")})
     resolver = os.path.realpath("/etc/resolv.conf")

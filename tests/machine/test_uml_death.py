@@ -46,7 +46,7 @@ def end_of(guests: Guests, process: subprocess.Popen[str], name: str) -> None:
     if name == "helper" and not wait_until(lambda: process.poll() is not None, 0.5):
         process.kill()
     process.wait(5)
-    assert wait_until(lambda: not guests.left(), 1), guests.left()
+    assert wait_until(lambda: not guests.left(), 5), guests.left()
 
 
 @pytest.mark.parametrize("name", VICTIMS)
@@ -84,9 +84,9 @@ def test_nothing_is_left_of_a_notebooks_kernel(guests: Guests, kernels: str, nam
         # where the guest was what died, the launcher lives on: it has to say so in every cell, or ends by itself
         kept = [server.pid, *launchers, *guests.launchers] if name in ("guard", "kernel") else [server.pid]
         words = tuple(f"process {pid} " for pid in kept)
-        assert wait_until(lambda: all(line.startswith(words) for line in guests.left()), 1), guests.left()  # noqa: B023
+        assert wait_until(lambda: all(line.startswith(words) for line in guests.left()), 5), guests.left()  # noqa: B023
         server.kill()
-        assert wait_until(lambda: set(guests.watch.processes()) <= {server.pid}, 1), guests.left()  # noqa: B023
+        assert wait_until(lambda: set(guests.watch.processes()) <= {server.pid}, 5), guests.left()  # noqa: B023
         server.wait(5)
 
 

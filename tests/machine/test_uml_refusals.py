@@ -16,6 +16,8 @@ from labkit.errors import CommandNotInstalled, LabkitError, Unavailable, WrongUs
 from labkit.machine.uml import needs
 from machine.conftest import LABKIT, Guests, with_uml
 
+PROJECT = Path(__file__).parent.parent.parent
+
 IN_MOUNTS = ["unshare", "-Urm", "--propagation", "private"]
 # what a container without the capability SYS_PTRACE had before Linux 4.8: a filter that refuses ptrace(2) (101)
 FORBIDS_PTRACE = """
@@ -110,8 +112,9 @@ def test_every_folder_is_named_with_its_reason(tmp_path: Path, options: str, rea
         os.mkdir(place)
     folders = ["/dev/shm", "/var/tmp", *places.values(), "/tmp"]
     script = "; ".join(f"[ ! -d {folder} ] || mount -t tmpfs -o {options} none {folder}" for folder in folders)
-    done = in_mounts(f"cd /; {script}", *RUN, **places, TMPDIR="/tmp")
-    assert done.returncode == 2
+    back = f"mkdir -p {PROJECT}; mount --rbind /mnt {PROJECT}"  # it may lie below /tmp itself
+    done = in_mounts(f"cd /; mount --rbind {PROJECT} /mnt; {script}; {back}", *RUN, **places, TMPDIR="/tmp")
+    assert done.returncode == 2, done
     first, second = done.stderr.splitlines()
     assert first == "labkit: failed to start User-Mode Linux: no folder for its memory, 512 MB"
     assert f"/tmp: {reason}; " in second

@@ -194,7 +194,7 @@ class _Launcher:
 
     def _setup(self) -> dict[str, Any]:
         home = os.path.expanduser("~")
-        keep = [sys.prefix, sys.base_prefix, os.path.dirname(private.__file__), os.getcwd(), home]
+        keep = [sys.prefix, sys.base_prefix, private.SOURCE, os.getcwd(), home]
         return {
             "write": self.writable,
             "keep": sorted({os.path.realpath(path) for path in keep} | {os.path.abspath(path) for path in keep}),
