@@ -47,7 +47,8 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"  {''.join(f'{_word(answer):<12}' for answer in answers)}{answers[0].name:<16} {sentence}")
         if not any(answer.works for answer in answers) or answers[0].remedy.startswith("sudo"):
             print(f"  {'':<{12 * len(answers)}}{'':<16} remedy: {answers[0].remedy}")
-    print(f"\nerrors of kernels that could not start are in {log_path()}")
+    print("\nother places, and what was tried there: docs/where-it-runs.md")
+    print(f"errors of kernels that could not start are in {log_path()}")
     return status
 
 
