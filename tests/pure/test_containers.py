@@ -43,7 +43,10 @@ def test_binders_image_has_the_variables_of_labkit_lab() -> None:
 def test_binders_image_runs_what_it_is_told_as_uid_1000() -> None:
     words = [one.word for one in dockerfile("binder/Dockerfile").instructions]
     assert "ENTRYPOINT" not in words
-    assert dockerfile("binder/Dockerfile").changes()[-2:] == ["USER 1000", 'CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser"]']
+    assert dockerfile("binder/Dockerfile").changes()[-2:] == [
+        "USER 1000",
+        'CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser"]',
+    ]
 
 
 def test_an_instruction_that_nobody_carries_out_is_refused(tmp_path: Path) -> None:
