@@ -41,6 +41,12 @@ def mirror(release: str) -> str:
     return ""
 
 
+def authorities() -> str:
+    """Return the file of authorities that this computer trusts, or "": pip and uv bring their own and know no other."""
+    named = [os.environ.get(name, "") for name in TRUST]
+    return next((path for path in [*named, "/etc/ssl/certs/ca-certificates.crt"] if os.path.isfile(path)), "")
+
+
 @dataclass
 class Debian:
     """A Debian in the folder `root`. `mounts`: folders of this computer that it has while it runs, at which path."""
@@ -60,7 +66,7 @@ class Debian:
             "HOME": home,
             "LANG": "C.UTF-8",
             "MOUNTS": " ".join(f"{folder}={path}" for folder, path in self.mounts.items()),
-            **{name: os.environ[name] for name in TRUST if name in os.environ},
+            **(dict.fromkeys(TRUST, authorities()) if authorities() else {}),
         }
         return subprocess.run(
             [*APART, ENTER, str(self.root), *become, "env", f"PATH={path}", "sh", "-c", command],
@@ -90,11 +96,10 @@ def bootstrap(root: Path, packages: str = "git,python3,make,ca-certificates") ->
     command = ["debootstrap", "--variant=minbase", *include, "bookworm", str(root), mirror("bookworm")]
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert result.returncode == 0, result.stdout[-2000:]
-    for name in TRUST:
-        if (path := os.environ.get(name)) and os.path.isfile(path):
-            target = root / path.lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+    if path := authorities():
+        target = root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
     shutil.copyfile("/etc/resolv.conf", root / "etc" / "resolv.conf")
     shutil.copyfile("/etc/hosts", root / "etc" / "hosts")
     (root / "usr" / "sbin" / "policy-rc.d").unlink(missing_ok=True)

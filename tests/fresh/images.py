@@ -6,7 +6,6 @@ What was fetched is kept in .venv/fetched/, which goes with .venv; the steps the
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fresh.debian import TRUST, Debian, bootstrap, mirror
+from fresh.debian import TRUST, Debian, authorities, bootstrap, mirror
 from fresh.dockerfile import Dockerfile
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -70,10 +69,9 @@ def _variables() -> str:
 
     The file of authorities is a copy, since the package ca-certificates writes the image's own."""
     words = ["PIP_CACHE_DIR=/fetched/pip-$(id -u)", "UV_CACHE_DIR=/fetched/uv-$(id -u)"]
-    for name in TRUST:
-        if (path := os.environ.get(name)) and os.path.isfile(path):
-            shutil.copyfile(path, FETCHED / "python" / name)
-            words.append(f"{name}=/fetched/{name}")
+    if path := authorities():
+        shutil.copyfile(path, FETCHED / "python" / "authorities")
+        words += [f"{name}=/fetched/authorities" for name in TRUST]
     return f"export {' '.join(words)}"
 
 

@@ -80,7 +80,7 @@ def test_the_doctor_chooses_user_mode_linux(image: Image, place: str) -> None:
 @pytest.mark.parametrize(("place", "chapter"), LESSONS)
 def test_a_chapter_gives_its_committed_outputs(image: Image, place: str, chapter: str) -> None:
     options = [word.replace("tests/", "/opt/labkit/tests/") for word in NBVAL]
-    pytest_ = f"python -m pytest -q --no-header -c /opt/labkit/pyproject.toml --rootdir . {' '.join(options)}"
+    pytest_ = f"python -m pytest -vv -q --no-header -c /opt/labkit/pyproject.toml --rootdir . {' '.join(options)}"
     command = f"mkdir work && cp /opt/labkit/notebooks/{chapter}-*.ipynb work && PYTHONPATH=/tools {pytest_} work"
     status, said = image.run(place, command)
     assert status == 0, said[-6000:]
