@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import socket
 import sys
 from contextlib import suppress
 from typing import Any
 
+import pexpect
 import zmq
 from ipykernel.heartbeat import Heartbeat
 from ipykernel.ipkernel import IPythonKernel
@@ -108,9 +110,26 @@ def refuse(argv: list[str], sockets: dict[str, socket.socket], reason: str) -> i
     return _run(argv, sockets, kernel_class=RefusingKernel)
 
 
+def _read_to_the_end() -> None:
+    """`!command` shows all that it printed. pexpect gives up on a terminal whose command has ended, if there is nothing
+    to read at once; on a slow kernel the last of it may still be on its way there."""
+    plain = pexpect.spawn.read_nonblocking
+
+    def read(self: Any, size: int = 1, timeout: Any = -1) -> Any:
+        try:
+            return plain(self, size, timeout)
+        except pexpect.EOF as end:
+            if "slow" not in str(end) or not select.select([self.child_fd], [], [], 0.1)[0]:
+                raise
+            return super(pexpect.spawn, self).read_nonblocking(size, 0)
+
+    pexpect.spawn.read_nonblocking = read  # type: ignore[method-assign]
+
+
 def _run(argv: list[str], sockets: dict[str, socket.socket], **traits: Any) -> int:
     # parent_handle=1: nobody to poll, and no advice for who starts a kernel by hand
     LabKernelApp.inherited = sockets
+    _read_to_the_end()
     handle = 1 if sys.platform == "linux" else os.getppid()
     app = LabKernelApp.instance(parent_handle=handle, **traits)
     app.initialize(argv)
