@@ -52,11 +52,11 @@ def lab_machine() -> RunsInLabMachine:
 
 
 def clear() -> None:
-    """Take away every namespace's name, every link but lo, and all routes, routing rules and nftables rules of the lab
-    machine's host that the kernel did not make.
+    """Take away every namespace's name, every link but lo, and all that the kernel did not make of the lab machine's
+    host: routes, routing rules, rules of nftables and iptables.
 
     What the kernel keeps by itself (tunl0, sit0) stays. Same as: ip netns delete, ip link delete, ip rule delete,
-    ip route delete, ip address delete, nft flush ruleset"""
+    ip route delete, ip address delete, nft flush ruleset, iptables-legacy -F"""
     from labkit.net import namespace, sysctl
     from labkit.net.here import ensure_lab_machine
 
@@ -69,7 +69,21 @@ def clear() -> None:
         _clear_routing()
         if shutil.which("nft"):
             subprocess.run(["nft", "flush", "ruleset"], stderr=subprocess.DEVNULL, check=False)
+        _clear_legacy_iptables()
         sysctl.state_here()
+
+
+def _clear_legacy_iptables() -> None:
+    """Rules, chains and policies of iptables-legacy, where its tables are in use."""
+    from labkit.state.firewall import legacy_tables_here
+
+    for family, tool in (("ip", "iptables-legacy"), ("ip6", "ip6tables-legacy")):
+        for table in legacy_tables_here(family):
+            plain = [tool, "-w", "-t", table]
+            listed = subprocess.run([*plain, "-S"], capture_output=True, text=True, check=False).stdout
+            policies = [line.split()[:2] for line in listed.splitlines() if line.startswith("-P ")]
+            for words in (["-F"], ["-X"], *([*policy, "ACCEPT"] for policy in policies)):
+                subprocess.run([*plain, *words], stderr=subprocess.DEVNULL, check=False)
 
 
 def _clear_routing() -> None:

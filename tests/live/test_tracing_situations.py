@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from labkit.net import here
 from labkit.packets import serve
 from labkit.packets.inside import inside
 from labkit.tracing import Trace, trace
@@ -325,6 +326,11 @@ if os.fork() == 0:
 ]  # fmt: skip
 
 
+# In User-Mode Linux iptables is iptables-legacy, which tells only of the packet that is traced, not of the question for its
+# neighbour: that nobody answered is all that is known.
+LESS_KNOWN = {"neighbour discovery is dropped": ("neighbour", "red", "eth0")}
+
+
 def build(commands: str) -> None:
     done = subprocess.run(["sh", "-ec", commands], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -367,8 +373,11 @@ def test_a_trace_says_where_it_went_and_why_it_ended(network: None, situation: S
         one = trace(packet, situation.start, **situation.options)
     assert (one.delivered, one.answered) == (situation.delivered, situation.answered), one.cause
     cause = one.cause and (one.cause.kind, one.cause.namespace, one.cause.interface)
-    assert cause == situation.cause, one.cause
+    known = LESS_KNOWN.get(situation.name, situation.cause) if here.on_user_mode_linux() else situation.cause
+    assert cause == known, one.cause
     if situation.way or (situation.cause and situation.cause[1] == situation.start):
         assert way(one) == situation.way
     for words in situation.says:
+        if here.on_user_mode_linux():  # there `iptables` is iptables-legacy
+            words = words.replace("iptables-legacy", "iptables")
         assert words in told(one)
