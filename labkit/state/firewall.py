@@ -13,11 +13,11 @@ import shutil
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from labkit.net import namespace as namespaces
 from labkit.net.here import ensure_lab_machine
+from labkit.net.iptables import legacy_tables_here
 
 __all__ = ["Chain", "Rule", "Ruleset", "legacy_tables_here", "read_here", "rules", "ruleset"]
 
@@ -84,13 +84,6 @@ def read_here(namespace: str = "host") -> Ruleset:
     legacy = [_read_legacy(family, prefix, found, chains) for family in _LEGACY if legacy_tables_here(family)]
     plain = "\n".join(_HANDLE.sub("", line) for line in listing.splitlines())
     return Ruleset("\n".join(filter(None, [plain, *legacy])), found, chains)
-
-
-def legacy_tables_here(family: str = "ip") -> list[str]:
-    """Return the tables of iptables-legacy that are in use in the calling thread's namespace."""
-    with suppress(OSError), open(f"/proc/thread-self/net/{family}_tables_names", encoding="ascii") as names:
-        return names.read().split()
-    return []
 
 
 def _output(program: str, *words: str) -> str:
