@@ -22,6 +22,7 @@ from ipykernel.kernelapp import IPKernelApp
 
 from labkit import recording
 from labkit.machine import kinds
+from labkit.machine.kernel import BEFORE
 from labkit.net import here
 
 __all__ = ["answer", "refuse"]
@@ -135,8 +136,21 @@ def _run(argv: list[str], sockets: dict[str, socket.socket], **traits: Any) -> i
     app.initialize(argv)
     if app.shell is not None and (kind := here.kind()):
         app.shell.banner2 = f"{kinds.sentence(kind)}\n"  # in JupyterLab: Help, About
+        _tell_of_the_kernel_before(app.shell)
     app.start()
     return 0
+
+
+def _tell_of_the_kernel_before(shell: Any) -> None:
+    """The first cell says what befell the kernel before this one, whose variables and network are gone."""
+    sentence = os.environ.pop(BEFORE, "")
+    if sentence:
+
+        def tell(_info: object) -> None:
+            print(f"labkit: the kernel before this one ended: {sentence}", file=sys.stderr)
+            shell.events.unregister("pre_run_cell", tell)
+
+        shell.events.register("pre_run_cell", tell)
 
 
 def _how_to_get_the_recording_back() -> str:

@@ -13,14 +13,16 @@ import socket
 import sys
 import time
 import traceback
+from contextlib import suppress
 
 from labkit.errors import LabkitError, Unavailable
 from labkit.machine import kinds, launch, private
 from labkit.machine.standby import Standby
 from labkit.machine.uml import front, host, needs
 
-__all__ = ["CHANNELS", "listen", "log", "log_path", "main", "serve"]
+__all__ = ["BEFORE", "CHANNELS", "listen", "log", "log_path", "main", "serve"]
 
+BEFORE = "LABKIT_KERNEL_BEFORE"  # what befell the kernel before this one
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
@@ -32,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     sockets = listen(file)
     parent = os.environ.get("JPY_PARENT_PID", "")
     server = int(parent) if parent.isdigit() else None
+    _recall(file)
     try:
         choice = kinds.choose()
         os.environ[kinds.WHY] = choice.why
@@ -54,6 +57,7 @@ def _serve_from_guest(argv: list[str], sockets: dict[str, socket.socket], server
         files={file: _text(file)},
         sockets=sockets,
         server=server,
+        report=lambda sentence: _in_trouble(file, sentence),
     )
 
 
@@ -118,6 +122,26 @@ def log_path() -> str:
     """Return where launcher errors are written: Jupyter shows none of what a kernel says before it answers."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(state, "labkit", "kernel.log")
+
+
+def _in_trouble(file: str, sentence: str) -> None:
+    """Log what befell the kernel's guest, and keep it for the kernel after this one, on the same connection file: few
+    see a kernel's stderr, and when Jupyter has started the next one nothing else tells why."""
+    log("the kernel's lab machine is in trouble", Unavailable(sentence))
+    with suppress(OSError), open(_kept(file), "w", encoding="utf-8") as kept:
+        kept.write(sentence)
+
+
+def _recall(file: str) -> None:
+    """What befell the kernel before this one is in the environment, for the first cell, and nowhere else."""
+    os.environ.pop(BEFORE, None)
+    with suppress(OSError):
+        os.environ[BEFORE] = _text(_kept(file))
+        os.unlink(_kept(file))
+
+
+def _kept(file: str) -> str:
+    return os.path.join(os.path.dirname(log_path()), f"before-{os.path.basename(file)}")
 
 
 def log(what: str, error: BaseException) -> None:

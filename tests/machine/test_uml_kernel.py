@@ -77,12 +77,20 @@ def test_five_megabytes_of_output_arrive_whole(started):
     assert text == "".join(f"{n:08}" * 1024 + "\n" for n in range(640))
 
 
-def test_a_kernel_whose_memory_is_used_up_says_so_where_kernels_speak(started, guests: Guests, tmp_path: Path):
+def test_a_kernel_whose_memory_is_used_up_says_so_in_its_log_and_in_the_first_cell_of_the_next(
+    started, guests: Guests, tmp_path: Path
+):
     kernel = started(XDG_STATE_HOME=str(tmp_path / "state"))
     kernel.client.execute("x = []\nwhile True: x.append(b'x' * 1_000_000)")
     assert wait_until(lambda: not guests.processes(), 30)
     log = tmp_path / "state" / "labkit" / "kernel.log"
     assert wait_until(log.exists, 2)
-    assert re.search(
-        r"the lab machine's memory, 256 MB, was used up, .* '\S+'; more .*LABKIT_MEMORY=512", log.read_text()
-    )
+    used_up = r"the lab machine's memory, 256 MB, was used up, .* '\S+'; more .*LABKIT_MEMORY=512"
+    assert re.search(used_up, log.read_text())
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=SECONDS)
+    first, second = kernel.run("1"), kernel.run("2")
+    said = "".join(message.get("text", "") for message in first)
+    assert re.fullmatch(f"labkit: the kernel before this one ended: {used_up}\n", said), first
+    assert [message["data"]["text/plain"] for message in second if "data" in message] == ["2"]
+    assert not any(message.get("name") == "stderr" for message in second)

@@ -45,29 +45,34 @@ def start(
     files: dict[str, str] | None = None,
     sockets: dict[str, socket.socket] | None = None,
     server: int | None = None,
-    ready: Callable[[], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> int:
     """Boot a guest, run the request `asked` in it (see front), and return its exit status. Nothing is left.
 
     `writable`: the computer's folders that the guest may write. `files`: path -> text of files that the guest needs,
     and might not see because they lie in a folder of temporary files. `sockets`: they listen; each connection goes to
-    the same port in the guest. `server`: a PID whose death ends the guest. `ready` is called when the guest runs.
-    Raises Unavailable, saying why it cannot."""
-    launcher = _Launcher(asked, writable, files or {}, sockets or {})
+    the same port in the guest. `server`: a PID whose death ends the guest. `report` is called with a sentence about
+    what befell the guest; without it, that goes to stderr. Raises Unavailable, saying why it cannot."""
+    launcher = _Launcher(asked, writable, files or {}, sockets or {}, report or _say)
     watched = launch.watch(server)
     try:
         launcher.boot()
-        return launcher.run(watched, ready)
+        return launcher.run(watched)
     finally:
         launcher.end()
 
 
 class _Launcher:
     def __init__(
-        self, asked: dict[str, Any], writable: list[str], files: dict[str, str], sockets: dict[str, socket.socket]
+        self,
+        asked: dict[str, Any],
+        writable: list[str],
+        files: dict[str, str],
+        sockets: dict[str, socket.socket],
+        report: Callable[[str], None],
     ) -> None:
         self.loop, self.waiter = Loop(), Waiter()
-        self.writable, self.files, self.sockets = writable, files, sockets
+        self.writable, self.files, self.sockets, self.report = writable, files, sockets, report
         self.memory = needs.memory()
         self.sent, self.came = Numbering(), Numbering()
         self.queue: deque[bytes] = deque()
@@ -104,16 +109,13 @@ class _Launcher:
         self.loop.reading(self.waiter.descriptor, self._signals)
         signal.signal(signal.SIGWINCH, lambda _number, _frame: None)
 
-    def run(self, watched: int | None, ready: Callable[[], None] | None) -> int:
+    def run(self, watched: int | None) -> int:
         """Serve until the command has ended, the guest has, or the server has; return the exit status."""
         if watched is not None:
             self.loop.reading(watched, lambda: self._stop(128 + signal.SIGKILL))
         started = time.monotonic()
         while self.status is None:
             self.loop.turn(None if self.ready else 1.0)
-            if self.ready and ready is not None:
-                ready()
-                ready = None
             if self.front.finished:
                 self._stop(self.front.status)
             if not self.ready and time.monotonic() - started > _BOOT:
@@ -167,7 +169,7 @@ class _Launcher:
                 if frame is not None:
                     self._take(frame)
             except (LineBroken, TypeError, ValueError) as error:  # a frame that root in the guest made up
-                self._report(f"the line to the guest broke, and the lab machine ends: {error}")
+                self.report(f"the line to the guest broke, and the lab machine ends: {error}")
                 self._stop(1)
                 return
 
@@ -187,7 +189,7 @@ class _Launcher:
             for sock in self.sockets.values():
                 self.loop.reading(sock.fileno(), lambda sock=sock: self._accept(sock))  # type: ignore[misc]
         elif "out_of_memory" in what:
-            self._report(
+            self.report(
                 f"the lab machine's memory, {self.memory} MB, was used up, and its kernel ended the process "
                 f"'{str(what['out_of_memory'])[:40]}'; more memory: LABKIT_MEMORY={self.memory * 2}"
             )
@@ -256,17 +258,8 @@ class _Launcher:
     def _guest_ended(self, code: int) -> None:
         if self.status is None:
             if self.ready:
-                self._report(f"the lab machine ended by itself: {needs.explain_end(self._said(), code)}")
+                self.report(f"the lab machine ended by itself: {needs.explain_end(self._said(), code)}")
             self._stop(-(code if code > 0 else 1))
-
-    def _report(self, sentence: str) -> None:
-        """Say what befell the guest: on stderr, and of a notebook's kernel, whose stderr few see, in its log too."""
-        if not self.sockets:
-            print(f"labkit: {sentence}", file=sys.stderr)
-            return
-        from labkit.machine import kernel
-
-        kernel.log("the kernel's lab machine is in trouble", Unavailable(sentence))
 
     def _stop(self, status: int) -> None:
         if self.status is None:
@@ -281,6 +274,10 @@ class _Launcher:
 
     def _said(self) -> str:
         return self.console.decode(errors="replace")
+
+
+def _say(sentence: str) -> None:
+    print(f"labkit: {sentence}", file=sys.stderr)
 
 
 class _Visitor:
