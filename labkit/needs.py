@@ -1,9 +1,8 @@
-"""Needs: can this lab machine do what the notebook is about, and if not, which kernel can?"""
+"""Needs: can this lab machine do what a notebook, or one cell of it, is about, and if not, which kernel can?"""
 
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from labkit.errors import Unavailable, WrongUse
@@ -37,7 +36,7 @@ def needs(*features: str) -> None:
 
 def _sentence(missing: Sequence[Answer]) -> str:
     others = ", ".join(answer.name for answer in missing[1:])
-    return f"this notebook needs {missing[0].name}, {missing[0].sentence}{f' (and: {others})' if others else ''}"
+    return f"this needs {missing[0].name}, {missing[0].sentence}{f' (and: {others})' if others else ''}"
 
 
 def _remedy(missing: Sequence[Answer], features: Sequence[str]) -> str:
@@ -61,9 +60,9 @@ def _to_uml(features: Sequence[str]) -> str:
         return ""
     missing = suits.uml_missing()
     if missing is None:
-        return _choose("labkit-uml", "uml")
+        return here.choose("labkit-uml", "uml")
     install = missing.hint.startswith("sudo apt install")
-    return f"{_choose('labkit-uml', 'uml')}, after: {missing.hint.partition(' (')[0]}" if install else ""
+    return f"{here.choose('labkit-uml', 'uml')}, after: {missing.hint.partition(' (')[0]}" if install else ""
 
 
 def _back() -> str:
@@ -73,10 +72,4 @@ def _back() -> str:
     why = os.environ.get(kinds.WHY, "")
     if "no namespaces" in why:
         return "a computer whose kernel gives you namespaces has it (here: labkit doctor says what would help)"
-    return f"{_choose('labkit', 'namespaces')}, which has it if this computer's own kernel does"
-
-
-def _choose(kernel: str, kind: str) -> str:
-    if "ipykernel" in sys.modules:
-        return f"choose the kernel {kernel}: Kernel, Change Kernel"
-    return f"run it with: labkit run --machine {kind}"
+    return f"{here.choose('labkit', 'namespaces')}, which has it if this computer's own kernel does"

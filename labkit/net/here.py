@@ -7,11 +7,12 @@ namespace, so that a copy of it proves nothing elsewhere. Every verb that change
 from __future__ import annotations
 
 import os
+import sys
 from functools import lru_cache
 
 from labkit.errors import NotInLabMachine
 
-__all__ = ["HOST", "RUN", "ensure_lab_machine", "in_lab_machine", "kind", "write_mark"]
+__all__ = ["HOST", "RUN", "choose", "ensure_lab_machine", "in_lab_machine", "kind", "write_mark"]
 
 RUN = "/run/labkit"
 HOST = f"{RUN}/host"  # the machine's first network namespace, bound here by init
@@ -61,6 +62,13 @@ def ensure_lab_machine(verb: str) -> None:
             f"failed to {verb}: this is not a lab machine, and labkit never touches the computer's own network",
             "run it with: labkit run python FILE, or in a notebook with the kernel 'labkit'",
         )
+
+
+def choose(kernel: str, kind: str) -> str:
+    """Return how to come to a lab machine of another kind: in a notebook by its kernel, else by a command."""
+    if "ipykernel" in sys.modules:
+        return f"choose the kernel {kernel}: Kernel, Change Kernel"
+    return f"run it with: labkit run --machine {kind}"
 
 
 def _pid_namespace() -> int:
