@@ -1,7 +1,8 @@
 """pytest: a fresh network for a test, and a fresh lab machine where the machine itself is tested.
 
 Tests of networks run inside one lab machine, in which pytest itself is started:  labkit run pytest tests/live
-The plugin is there in every pytest once labkit is installed; unless a test asks for a fixture it does nothing.
+The plugin is there in every pytest once labkit is installed; unless a test asks for a fixture it does nothing, but for
+notebooks under nbval: cells that need what the kernel lacks are skipped, by the words labkit.needs(...) of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 
 import pytest
 
-__all__ = ["RunsInLabMachine", "clear", "lab_machine", "network"]
+__all__ = ["RunsInLabMachine", "clear", "lab_machine", "network", "pytest_collection_modifyitems"]
 
 
 class RunsInLabMachine(Protocol):
@@ -49,6 +50,22 @@ def lab_machine() -> RunsInLabMachine:
         return subprocess.run(program, capture_output=True, text=True, timeout=timeout, check=False, **options)
 
     return run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """nbval: skip the cells, or whole notebooks, that need what the kernel they run on lacks; the skip says what."""
+    kernel = getattr(config.option, "nbval_kernel_name", None)
+    if kernel not in ("labkit", "labkit-uml"):
+        return
+    from labkit.machine import suits
+
+    for item in items:
+        cell, notebook = getattr(item, "cell", None), getattr(item.parent, "nb", None)
+        if cell is None or notebook is None:
+            continue
+        needs = (*suits.needs_of(notebook), *suits.needs_of_cell(cell.source))
+        if needs and (lacking := suits.lacking_on(kernel, needs)):
+            item.add_marker(pytest.mark.skip(reason=f"needs: {', '.join(lacking)}, which the kernel {kernel} lacks"))
 
 
 def clear() -> None:

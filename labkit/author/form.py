@@ -1,6 +1,7 @@
 """Does a notebook say the same to labkit and to its reader? What it needs, in its metadata and in its first cell.
 
-labkit's own commands read the metadata, a person who opens it elsewhere meets the first cell: labkit.needs("ip_vs")."""
+labkit's own commands read the metadata, a person who opens it elsewhere meets the first cell: labkit.needs("ip_vs").
+A later cell may say in its first line what it needs for itself alone."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labkit.machine.features import FEATURES
-from labkit.machine.suits import needs_of
+from labkit.machine.suits import needs_of, needs_of_cell
 
 __all__ = ["needs_disagree"]
 
@@ -25,8 +26,11 @@ def needs_disagree(notebook: Mapping[str, Any]) -> list[str]:
     known = {feature.name for feature in FEATURES}
     wrong = [f"metadata.labkit.needs names '{name}': no such feature" for name in listed if name not in known]
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    if any(_CALL.search(source) for source in cells[1:]):
-        wrong.append("labkit.needs(...) belongs in the first code cell, and nowhere else")
+    for source in cells[1:]:
+        own = needs_of_cell(source)
+        wrong += [f"a cell needs '{name}': no such feature" for name in own if name not in known]
+        if len(_CALL.findall(source)) != bool(own):
+            wrong.append('what a later cell alone needs is its whole first line: labkit.needs("nftables")')
     said = _said(cells[0]) if cells else []
     if said is None:
         wrong.append('the first code cell must name what it needs as plain strings: labkit.needs("ip_vs")')

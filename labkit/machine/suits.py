@@ -1,8 +1,9 @@
 """Which kernel suits a notebook, and does any? What the notebook says that it needs, against what is possible here.
 
 A notebook's metadata lists what it needs, {"labkit": {"needs": ["ip_vs"]}}, for labkit's own commands. Its first cell
-says the same, labkit.needs("ip_vs"), for whoever opens it elsewhere. What the computer's own kernel can do is tried, in
-a lab machine of kind `namespaces`; what User-Mode Linux lacks is known, and tests compare it.
+says the same, labkit.needs("ip_vs"), for whoever opens it elsewhere. A later cell whose first line is such a call needs
+it for itself alone: no other cell depends on it. What the computer's own kernel can do is tried, in a lab machine of
+kind `namespaces`; what User-Mode Linux lacks is known, and tests compare it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -20,10 +22,21 @@ from labkit.errors import LabkitError, NamespacesForbidden, Unavailable
 from labkit.machine.features import FEATURES
 from labkit.machine.uml import needs as uml
 
-__all__ = ["UML_LACKS", "kernel_for", "lacking_here", "needs_of", "neither", "nothing_runs", "uml_missing"]
+__all__ = [
+    "UML_LACKS",
+    "kernel_for",
+    "lacking_here",
+    "lacking_on",
+    "needs_of",
+    "needs_of_cell",
+    "neither",
+    "nothing_runs",
+    "uml_missing",
+]
 
 UML_LACKS = frozenset({"wireguard", "nftables", "nft-numgen", "iptables-nft"})
 _KNOWN = tuple(feature.name for feature in FEATURES)
+_FIRST_LINE = re.compile(r'labkit\.needs\(("[\w-]+"(?:, "[\w-]+")*)\)[ \t]*(?:\n|\Z)')
 
 
 def needs_of(notebook: Mapping[str, Any]) -> tuple[str, ...]:
@@ -32,6 +45,12 @@ def needs_of(notebook: Mapping[str, Any]) -> tuple[str, ...]:
     own = metadata.get("labkit") if isinstance(metadata, Mapping) else None
     listed = own.get("needs") if isinstance(own, Mapping) else None
     return tuple(name for name in listed if isinstance(name, str)) if isinstance(listed, list) else ()
+
+
+def needs_of_cell(source: str) -> tuple[str, ...]:
+    """Return what the first line of a cell says that the cell needs: labkit.needs("nftables")."""
+    call = _FIRST_LINE.match(source)
+    return tuple(re.findall(r'"([^"]+)"', call[1])) if call else ()
 
 
 def kernel_for(needs: Sequence[str]) -> str:
@@ -49,6 +68,11 @@ def lacking_here(needs: Collection[str]) -> tuple[str, ...]:
     """Return those of the features that kind `namespaces` lacks here: all of them where no such machine starts."""
     answer = _tried(tuple(needs))
     return tuple(answer["lacking"]) if "lacking" in answer else tuple(needs)
+
+
+def lacking_on(kernel: str, needs: Collection[str]) -> tuple[str, ...]:
+    """Return those of the features that the kernel "labkit" or "labkit-uml" lacks here."""
+    return tuple(name for name in needs if name in UML_LACKS) if kernel == "labkit-uml" else lacking_here(needs)
 
 
 def uml_missing() -> LabkitError | None:

@@ -28,7 +28,7 @@ def test_a_missing_feature_is_one_sentence_and_a_remedy(monkeypatch: pytest.Monk
     with pytest.raises(Unavailable) as refused:
         needs("teleport")
 
-    assert str(refused.value).startswith("this notebook needs teleport, going without a link: the kernel refused it")
+    assert str(refused.value).startswith("this needs teleport, going without a link: the kernel refused it")
     assert len(str(refused.value).split("\n")) == 2
 
 

@@ -76,7 +76,7 @@ def test_the_first_cell_says_which_kernel_to_choose(kernels: str, tmp_path: Path
         run(nbformat.v4.new_notebook(cells=[cell]), "labkit", tmp_path)
     (output,) = [output for output in cell.outputs if output.output_type == "error"]
     sentence, remedy = output.evalue.split("\n")
-    assert sentence.startswith(f"this notebook needs {name}, "), refused.value
+    assert sentence.startswith(f"this needs {name}, "), refused.value
     assert remedy.startswith("choose the kernel labkit-uml: Kernel, Change Kernel")
 
 
@@ -88,7 +88,7 @@ def test_in_user_mode_linux_the_sentence_leads_back(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert result.stderr.endswith(
-        "Unavailable: this notebook needs nftables, packet filter and NAT, the present one: "
+        "Unavailable: this needs nftables, packet filter and NAT, the present one: "
         "the kernel of User-Mode Linux has none\n"
         "run it with: labkit run --machine namespaces, which has it if this computer's own kernel does\n"
     )

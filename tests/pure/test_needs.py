@@ -34,6 +34,26 @@ def test_needs_are_read_from_the_metadata(read: dict[str, Any], expected: tuple[
 
 
 @pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('labkit.needs("nftables")\n!nft list ruleset', ("nftables",)),
+        ('labkit.needs("iptables-nft", "iptables-legacy")', ("iptables-nft", "iptables-legacy")),
+        ('!ip link\nlabkit.needs("nftables")', ()),
+        ('labkit.needs("nftables"); 1', ()),
+        ("", ()),
+    ],
+)
+def test_what_a_cell_alone_needs_is_its_first_line(source: str, expected: tuple[str, ...]) -> None:
+    assert suits.needs_of_cell(source) == expected
+
+
+def test_what_user_mode_linux_lacks_is_known_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suits, "_tried", lambda features: {"lacking": [f for f in features if f == "vrf"]})
+    assert suits.lacking_on("labkit-uml", ["vrf", "nftables"]) == ("nftables",)
+    assert suits.lacking_on("labkit", ["vrf", "nftables"]) == ("vrf",)
+
+
+@pytest.mark.parametrize(
     ("needs", "lacking", "uml", "kernel"),
     [
         ([], [], True, "labkit"),
@@ -95,7 +115,12 @@ def test_what_uml_lacks_are_features() -> None:
         ),
         (notebook(["x"], 'needs("x")'), "metadata.labkit.needs names 'x': no such feature"),
         (notebook("ip_vs"), 'metadata.labkit.needs must be a list of features, such as ["ip_vs"]'),
-        (notebook([], "1", 'needs("vrf")'), "labkit.needs(...) belongs in the first code cell, and nowhere else"),
+        (notebook([], "1", 'labkit.needs("vrf", "veth")\n!ip link'), None),
+        (notebook([], "1", 'labkit.needs("x")'), "a cell needs 'x': no such feature"),
+        (
+            notebook([], "1", '!ip link\nlabkit.needs("vrf")'),
+            'what a later cell alone needs is its whole first line: labkit.needs("nftables")',
+        ),
         (
             notebook(["vrf"], "labkit.needs(*mine)"),
             'the first code cell must name what it needs as plain strings: labkit.needs("ip_vs")',
