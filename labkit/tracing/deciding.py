@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from labkit.state.conntrack import ConntrackEntry
+from labkit.state.decode import IP_PROTOCOLS
 from labkit.state.records import Route, Rule
 from labkit.state.snapshot import NamespaceState
 from labkit.tracing.evidence import Evidence, Met
@@ -263,10 +264,11 @@ class Deciding:
         if event.kind == "rule":
             rule = rules.rules.get((event.family, event.table, event.chain, event.handle))
             text = rule.text if rule else f"rule {event.handle} of {event.family} {event.table} {event.chain}"
-            said = rule is not None and rule.text.lower().endswith(event.verdict.lower())
-            verdict = "" if legacy or said or event.verdict == "continue" else f": {event.verdict}"
             if legacy and rule is None:
                 return None  # a rule of our own, or one that is gone
+            said = rule is not None and rule.text.startswith(("iptables", "ip6tables"))  # its target, -j, says it
+            said = said or text.lower().endswith(event.verdict.lower())
+            verdict = "" if said or event.verdict == "continue" else f": {event.verdict}"
             return Decision("firewall", text + verdict, rule.command if rule else "")
         if event.kind != "policy":
             return None
@@ -299,15 +301,22 @@ def _rule(state: NamespaceState, packet: Packet, iif: str, src: str, answer: Ans
 
 def selects(rule: Rule, packet: Packet, iif: str, src: str, mark: int) -> bool:
     """Return whether a rule's lookup is for a packet, as far as addresses, the interface that it came in by ("" for one
-    made here) and its mark decide."""
+    made here), its mark, protocol and ports decide."""
 
     def within(address: str, prefix: str | None) -> bool:
         if prefix in (None, "all"):
             return True
         return bool(address) and ipaddress.ip_address(address) in ipaddress.ip_network(prefix or "")
 
+    def among(number: int, ports: tuple[int, int] | None) -> bool:
+        return ports is None or ports[0] <= number <= ports[1]
+
+    protocol = rule.ipproto in (None, IP_PROTOCOLS.get(packet.protocol, str(packet.protocol)))
+    sport, dport = packet.ports or (-1, -1)
+    carried = protocol and among(sport, rule.sport) and among(dport, rule.dport)
     marked = rule.fwmark is None or mark & (rule.fwmask or 0xFFFFFFFF) == rule.fwmark
     fits = within(src, rule.src) and within(packet.dst, rule.dst) and marked and rule.iif in (None, iif or "lo")
+    fits = fits and carried
     return fits != rule.inverted
 
 
