@@ -390,7 +390,6 @@ def _list(things: Any) -> str:
 
 def _route(text: str, namespace: str) -> Operation:
     destination, *words = text.split() or [""]
-    flags = {word: True for word in words if word == "onlink"}
     pairs = [word for word in words if word != "onlink"]
     options = dict(zip(pairs[::2], pairs[1::2], strict=False))
     if len(pairs) % 2 or options.keys() - {"via", "dev"}:
@@ -398,4 +397,6 @@ def _route(text: str, namespace: str) -> Operation:
             f"failed to add route '{text}' in namespace '{namespace}': not understood",
             "write it as 10.1.0.0/24 via 10.0.0.9 [dev eth0] [onlink]",
         )
-    return route.add.plan(destination, via=options.get("via"), dev=options.get("dev"), namespace=namespace, **flags)
+    return route.add.plan(
+        destination, via=options.get("via"), dev=options.get("dev"), namespace=namespace, onlink="onlink" in words
+    )

@@ -9,15 +9,15 @@ from socket import AF_INET, AF_INET6
 
 from labkit.errors import WrongUse
 from labkit.net.address import pack_ip
-from labkit.net.netlink import CREATE, DELROUTE, EXCL, NEWROUTE, RouteHeader
+from labkit.net.netlink import CREATE, DELROUTE, EXCL, NEWROUTE, REPLACE, RouteHeader
 from labkit.net.operation import Attributes, Link, Message, Operation, verb
 
-__all__ = ["add", "delete"]
+__all__ = ["add", "delete", "replace"]
 
 _DST, _OIF, _GATEWAY, _PRIORITY, _TABLE = 1, 4, 5, 6, 15
 _MAIN, _BOOT = 254, 3  # RT_TABLE_MAIN, RTPROT_BOOT: what `ip route add` writes
 _UNIVERSE, _LINK_SCOPE, _NOWHERE = 0, 253, 255
-_UNICAST, _BLACKHOLE = 1, 6
+KINDS = {"unicast": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 _ONLINK = 4
 
 
@@ -68,6 +68,50 @@ def _rest(what: str, dev: str | None, table: int | None, metric: int | None) -> 
     return attributes, words
 
 
+def _operation(
+    verb: str,
+    flags: int,
+    destination: str,
+    namespace: str,
+    via: str | None,
+    dev: str | None,
+    onlink: bool,
+    table: int | None,
+    metric: int | None,
+    kind: str,
+) -> Operation:
+    what = f"failed to {verb} '{destination}' in namespace '{namespace}'"
+    _check_kind(what, kind, via or dev)
+    family, length, attributes = _ends(what, destination, via)
+    rest, words = _rest(what, dev, table, metric)
+    nowhere = kind != "unicast"
+    header = RouteHeader(
+        family=family,
+        dst_len=length,
+        table=_MAIN if table is None or table > 255 else table,
+        protocol=_BOOT,
+        scope=_UNIVERSE if via or nowhere or family == AF_INET6 else _LINK_SCOPE,
+        type=KINDS[kind],
+        flags=_ONLINK if onlink else 0,
+    )
+    return Operation(
+        verb,
+        destination,
+        namespace,
+        f"route {verb} {f'{kind} ' if nowhere else ''}{destination}{f' via {via}' if via else ''}{words}"
+        f"{' onlink' if onlink else ''}",
+        Message(NEWROUTE, flags, header, (*attributes, *rest)),
+        undone_by=lambda: delete.plan(destination, namespace=namespace, via=via, dev=dev, table=table, metric=metric),
+    )
+
+
+def _check_kind(what: str, kind: str, way: str | None) -> None:
+    if kind not in KINDS:
+        raise WrongUse(f"{what}: no route is of type '{kind}'", f"types: {', '.join(KINDS)}")
+    if kind != "unicast" and way is not None:
+        raise WrongUse(f"{what}: a route of type {kind} leads nowhere", "leave via and dev out")
+
+
 @verb
 def add(
     destination: str,
@@ -78,34 +122,33 @@ def add(
     onlink: bool = False,
     table: int | None = None,
     metric: int | None = None,
-    blackhole: bool = False,
+    kind: str = "unicast",
 ) -> Operation:
     """Packets to `destination` ("10.1.0.0/24", "default") go to the neighbour `via`, out of the link `dev`.
 
     `onlink`: take `via` for a neighbour on `dev` although no subnet says so. `table`: 1..2^32-1, else main (254).
-    `metric`: the lower one wins. `blackhole`: such packets are dropped. Raises WrongUse, NotFound (link), Duplicate,
+    `metric`: the lower one wins. `kind`: "unicast", or what becomes of such packets instead: "blackhole" (dropped),
+    "unreachable" or "prohibit" (dropped, and the sender is told so). Raises WrongUse, NotFound (link), Duplicate,
     Refused (unreachable gateway). Same as: ip route add DESTINATION via VIA dev DEV"""
-    what = f"failed to add '{destination}' in namespace '{namespace}'"
-    family, length, attributes = _ends(what, destination, via)
-    rest, words = _rest(what, dev, table, metric)
-    header = RouteHeader(
-        family=family,
-        dst_len=length,
-        table=_MAIN if table is None or table > 255 else table,
-        protocol=_BOOT,
-        scope=_UNIVERSE if via or blackhole or family == AF_INET6 else _LINK_SCOPE,
-        type=_BLACKHOLE if blackhole else _UNICAST,
-        flags=_ONLINK if onlink else 0,
-    )
-    return Operation(
-        "add",
-        destination,
-        namespace,
-        f"route add {'blackhole ' if blackhole else ''}{destination}{f' via {via}' if via else ''}{words}"
-        f"{' onlink' if onlink else ''}",
-        Message(NEWROUTE, CREATE | EXCL, header, (*attributes, *rest)),
-        undone_by=lambda: delete.plan(destination, namespace=namespace, via=via, dev=dev, table=table, metric=metric),
-    )
+    return _operation("add", CREATE | EXCL, destination, namespace, via, dev, onlink, table, metric, kind)
+
+
+@verb
+def replace(
+    destination: str,
+    *,
+    namespace: str = "host",
+    via: str | None = None,
+    dev: str | None = None,
+    onlink: bool = False,
+    table: int | None = None,
+    metric: int | None = None,
+    kind: str = "unicast",
+) -> Operation:
+    """As `add`; a route to the same destination, of the same table and metric, is gone at the same moment.
+
+    What was there before does not come back by `undo`. Same as: ip route replace DESTINATION via VIA dev DEV"""
+    return _operation("replace", CREATE | REPLACE, destination, namespace, via, dev, onlink, table, metric, kind)
 
 
 @verb

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, overload
 from labkit.packets.links import ETHERNET
 
 if TYPE_CHECKING:
+    from labkit.packets.icmp_errors import IcmpError
     from labkit.packets.layers import Text
 
 __all__ = ["Frame", "Frames"]
@@ -41,6 +42,13 @@ class Frame(NamedTuple):
         from labkit.packets import layers
 
         return layers.dissect(self.data, self.linktype)
+
+    @property
+    def error(self) -> IcmpError | None:
+        """The ICMP error that the frame carries: who gave which packet up, and why. None if it carries none."""
+        from labkit.packets.icmp_errors import error_in
+
+        return error_in(self.data, self.linktype)
 
     def summary(self, *, full: bool = False) -> str:
         """Return the frame in one line that is the same in every run: "10.0.0.2 > 10.0.0.3 ICMP echo-request seq=1".

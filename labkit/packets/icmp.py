@@ -17,7 +17,7 @@ from typing import Self
 
 from labkit.errors import NamespaceGone, NotFound, WrongUse, cause
 from labkit.net.here import ensure_lab_machine
-from labkit.packets import neighbours
+from labkit.packets import icmp_errors, neighbours
 from labkit.packets.inside import inside
 from labkit.packets.ring import attach_filter
 
@@ -30,28 +30,6 @@ SOL_RAW, ICMP_FILTER, ICMP6_FILTER = 255, 1, 1
 SO_RCVTIMEO_TIMEVAL = struct.Struct("ll")
 LOCAL, ICMP4, ICMP6 = 1, 2, 3  # SO_EE_ORIGIN_*
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
-
-UNREACHABLE_4 = {
-    0: "destination network unreachable",
-    1: "destination host unreachable",
-    2: "destination protocol unreachable",
-    3: "destination port unreachable",
-    5: "source route failed",
-    6: "destination network unknown",
-    7: "destination host unknown",
-    9: "destination network prohibited",
-    10: "destination host prohibited",
-    13: "communication prohibited by a filter",
-}
-UNREACHABLE_6 = {
-    0: "no route to the destination",
-    1: "communication prohibited by a filter",
-    2: "beyond the scope of the source address",
-    3: "destination address unreachable",
-    4: "destination port unreachable",
-    5: "source address failed ingress policy",
-    6: "route to the destination rejects",
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -335,23 +313,11 @@ def _silence(namespace: str, address: ipaddress.IPv4Address | ipaddress.IPv6Addr
 
 
 def _spoken(answer: NoAnswer, namespace: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    if (answer.family, answer.kind) in ((4, 11), (6, 3)):
-        words = "time to live exceeded" if answer.family == 4 else "hop limit exceeded"
-        words = words if answer.code == 0 else "fragments did not arrive in time"
-    elif (answer.family, answer.kind, answer.code) == (4, 3, 4):
-        words = f"fragmentation needed, MTU {answer.info}"
-    elif (answer.family, answer.kind) == (6, 2):
-        words = f"packet too big, MTU {answer.info}"
-    elif (answer.family, answer.kind) in ((4, 3), (6, 1)):
-        names = UNREACHABLE_4 if answer.family == 4 else UNREACHABLE_6
-        words = names.get(answer.code, f"destination unreachable, code {answer.code}")
-        if (answer.family, answer.code) in ((4, 1), (6, 3)):
-            unanswered = neighbours.unanswered(namespace, address, own=answer.sender)
-            if unanswered:
-                return f"no answer to {unanswered}"
-    else:
-        words = f"ICMP type {answer.kind} code {answer.code}"
-    return f"{words}, from {answer.sender}"
+    if (answer.family, answer.kind, answer.code) in ((4, 3, 1), (6, 1, 3)):
+        unanswered = neighbours.unanswered(namespace, address, own=answer.sender)
+        if unanswered:
+            return f"no answer to {unanswered}"
+    return f"{icmp_errors.words(answer.family, answer.kind, answer.code, answer.info)}, from {answer.sender}"
 
 
 def _local(

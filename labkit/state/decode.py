@@ -44,6 +44,7 @@ _ADDRESS_FLAGS = {1: "secondary", 8: "dadfailed", 0x40: "tentative", 0x200: "nop
 _NEIGHBOUR_STATES = {1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE", 32: "FAILED", 64: "NOARP",
                      128: "PERMANENT"}  # fmt: skip
 _NEIGHBOUR_FLAGS = {2: "self", 4: "master", 8: "proxy", 16: "extern_learn", 32: "offload", 64: "sticky", 128: "router"}
+IP_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp"}
 _RULE_ACTIONS = {1: "lookup", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 
 _PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
@@ -175,7 +176,19 @@ def rule(record: Record, names: Mapping[int, str]) -> Rule:  # noqa: ARG001
         fwmark=_number(tells.get(10)),
         fwmask=_number(tells.get(16)) if 10 in tells else None,
         inverted=bool(header.flags & 2),
+        ipproto=IP_PROTOCOLS.get(number, str(number)) if (number := _number(tells.get(22))) else None,
+        sport=_ports(tells.get(23)),
+        dport=_ports(tells.get(24)),
     )
+
+
+def _ports(data: bytes | None) -> tuple[int, int] | None:
+    """struct fib_rule_port_range: the first and the last, u16 each."""
+    return (_at16(data, 0), _at16(data, 2)) if data else None
+
+
+def _at16(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 2], sys.byteorder)
 
 
 def _details(kind: str, data: dict[int, bytes], names: Mapping[int, str]) -> Details:

@@ -257,7 +257,9 @@ class FdbEntry:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which routing table is asked, in order of `priority`. Same as a line of: ip rule show"""
+    """Which routing table is asked, in order of `priority`. Same as a line of: ip rule show
+
+    `sport`, `dport`: the first and the last port of a range."""
 
     priority: int
     src: str = "all"
@@ -270,6 +272,9 @@ class Rule:
     fwmark: int | None = None
     fwmask: int | None = None
     inverted: bool = False
+    ipproto: str | None = None
+    sport: tuple[int, int] | None = None
+    dport: tuple[int, int] | None = None
 
     @property
     def text(self) -> str:
@@ -282,6 +287,11 @@ class Rule:
             words.append(f"fwmark {self.fwmark:#x}{mask}")
         words += [f"iif {self.iif}"] if self.iif else []
         words += [f"oif {self.oif}"] if self.oif else []
+        words += [f"ipproto {self.ipproto}"] if self.ipproto else []
+        for name, ports in (("sport", self.sport), ("dport", self.dport)):
+            words += (
+                [f"{name} {ports[0]}" if ports[0] == ports[1] else f"{name} {ports[0]}-{ports[1]}"] if ports else []
+            )
         words.append(f"lookup {self.table}" if self.action == "lookup" else self.action)
         return f"{self.priority}: {' '.join(words)}"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from labkit.errors import WrongUse
-from labkit.net import address, fdb, link, namespace, neighbour, route
+from labkit.net import address, fdb, link, namespace, neighbour, route, rule
 from labkit.net.operation import Operation, perform
 
 pytestmark = pytest.mark.usefixtures("network")
@@ -67,7 +67,18 @@ CASES: dict[str, tuple[str, Callable[[str], Operation]]] = {
     "route to a link": (SUBNET, lambda ns: route.add("10.1.0.0/16", dev="v", namespace=ns)),
     "onlink route": (SUBNET, lambda ns: route.add("default", via="169.254.1.1", dev="v", onlink=True, namespace=ns)),
     "table": (SUBNET, lambda ns: route.add("10.1.0.0/16", via="10.0.0.2", table=1000, namespace=ns)),
-    "blackhole": ("true", lambda ns: route.add("10.9.0.0/16", blackhole=True, namespace=ns)),
+    "blackhole": ("true", lambda ns: route.add("10.9.0.0/16", kind="blackhole", namespace=ns)),
+    "unreachable": ("true", lambda ns: route.add("10.9.0.0/16", kind="unreachable", metric=9, namespace=ns)),
+    "prohibit": ("true", lambda ns: route.add("default", kind="prohibit", table=100, namespace=ns)),
+    "route replaced": (
+        f"{SUBNET} && ip -n {{ns}} route add default via 10.0.0.2",
+        lambda ns: route.replace("default", via="10.0.0.3", namespace=ns),
+    ),
+    "route replaced by none": (
+        f"{SUBNET} && ip -n {{ns}} route add 10.1.0.0/16 via 10.0.0.2",
+        lambda ns: route.replace("10.1.0.0/16", kind="unreachable", namespace=ns),
+    ),
+    "replacing what is not there": (SUBNET, lambda ns: route.replace("10.1.0.0/16", dev="v", namespace=ns)),
     "delete a route": (
         f"{SUBNET} && ip -n {{ns}} route add default via 10.0.0.2",
         lambda ns: route.delete("default", via="10.0.0.2", namespace=ns),
@@ -76,6 +87,24 @@ CASES: dict[str, tuple[str, Callable[[str], Operation]]] = {
     "IPv6 route": (
         f"{IPV6} && ip -n {{ns}} link set v up && ip -n {{ns}} address add fd00::1/64 dev v nodad",
         lambda ns: route.add("fd01::/64", via="fd00::2", namespace=ns),
+    ),
+    "rule": ("true", lambda ns: rule.add(100, from_="10.0.0.1", table=1000, namespace=ns)),
+    "rule by all": (
+        VETH,
+        lambda ns: rule.add(
+            7, from_="10.0.0.0/8", to="10.1.0.0/16", iif="v", fwmark=5, fwmask=0xFF, table=100, namespace=ns
+        ),
+    ),
+    "rule for all": ("true", lambda ns: rule.add(0, table="main", namespace=ns)),
+    "rule by mark": ("true", lambda ns: rule.add(100, fwmark=5, action="prohibit", namespace=ns)),
+    "rule of IPv6": (IPV6, lambda ns: rule.add(100, to="fd00::/64", action="unreachable", namespace=ns)),
+    "delete a rule": (
+        "ip -n {ns} rule add priority 100 from 10.0.0.1 lookup 100",
+        lambda ns: rule.delete(100, namespace=ns),
+    ),
+    "delete one of two": (
+        "for to in 1 2; do ip -n {ns} rule add priority 100 to 10.0.0.$to prohibit; done",
+        lambda ns: rule.delete(100, to="10.0.0.2", action="prohibit", namespace=ns),
     ),
     "neighbour": (SUBNET, lambda ns: neighbour.add("10.0.0.2", MAC, "v", namespace=ns)),
     "neighbour replaced": (
@@ -104,6 +133,11 @@ UNDONE = [
     "default route",
     "route",
     "table",
+    "prohibit",
+    "replacing what is not there",
+    "rule",
+    "rule by all",
+    "rule by mark",
     "neighbour",
     "FDB entry",
 ]
@@ -126,6 +160,8 @@ def told(name: str) -> dict[str, object]:
         "ip -n {} -j -d link",
         "ip -n {} -j address",
         "ip -n {} -j route show table all",
+        "ip -n {} -4 -j -d rule",
+        "ip -n {} -6 -j -d rule",
         "ip -n {} -6 -j route",
         "ip -n {} -j neighbour",
         "bridge -n {} -j fdb",
@@ -187,6 +223,7 @@ def test_deleting_what_is_gone_is_success() -> None:
     link.delete_group(4711)
     address.delete("10.0.0.1/24", "lo")
     route.delete("10.9.0.0/16")
+    rule.delete(4711)
     neighbour.delete("10.0.0.1", "lo")
     namespace.delete("gone")
 
@@ -211,6 +248,56 @@ def test_deleting_what_went_with_its_link_is_success() -> None:
         (
             lambda: route.add("10.9.0.0/16", dev="lo", metric=-1),
             "failed to add '10.9.0.0/16' in namespace 'host': metric -1 is out of range\na metric is 0 to 4294967295",
+        ),
+        (
+            lambda: route.add("10.9.0.0/16", dev="lo", kind="prohibit"),
+            (
+                "failed to add '10.9.0.0/16' in namespace 'host': a route of type prohibit leads nowhere\n"
+                "leave via and dev out"
+            ),
+        ),
+        (
+            lambda: route.replace("10.9.0.0/16", kind="drop"),
+            (
+                "failed to replace '10.9.0.0/16' in namespace 'host': no route is of type 'drop'\n"
+                "types: unicast, blackhole, unreachable, prohibit"
+            ),
+        ),
+        (
+            lambda: rule.add(100, from_="10.0.0.1"),
+            (
+                "failed to add 'rule 100' in namespace 'host': it says neither a table nor an action\n"
+                "as in table=100, or action='prohibit'"
+            ),
+        ),
+        (
+            lambda: rule.add(-1, table=100),
+            "failed to add 'rule -1' in namespace 'host': priority -1 is out of range\na priority is 0 to 4294967295",
+        ),
+        (
+            lambda: rule.add(100, from_="10.0.0.1/24", table=100),
+            (
+                "failed to add 'rule 100' in namespace 'host': from 10.0.0.1/24 has host bits set\n"
+                "write it as 10.1.0.0/24, or as one address"
+            ),
+        ),
+        (
+            lambda: rule.add(100, from_="10.0.0.1", to="fd00::1", table=100),
+            (
+                "failed to add 'rule 100' in namespace 'host': 10.0.0.1 and fd00::1 are of two families\n"
+                "a rule is for IPv4 or for IPv6"
+            ),
+        ),
+        (
+            lambda: rule.add(100, table="mine"),
+            "failed to add 'rule 100' in namespace 'host': table 'mine' is out of range\na table is 1 to 4294967295",
+        ),
+        (
+            lambda: rule.add(100, table=100, action="drop"),
+            (
+                "failed to add 'rule 100' in namespace 'host': its action is 'drop'\n"
+                "a table to look up, or: blackhole, unreachable, prohibit"
+            ),
         ),
     ],
 )

@@ -45,6 +45,8 @@ ip -n red route add fd00:1::/64 via fd00::9
 ip -n red rule add from 10.0.0.20 lookup 100 priority 1000
 ip -n red rule add not fwmark 0x5/0xff to 10.9.0.0/16 iif eth0 lookup main priority 1001
 ip -n red rule add from 10.8.0.0/16 blackhole priority 1002
+ip -n red rule add ipproto tcp sport 7 dport 80-90 lookup 100 priority 1003
+ip -n red rule add ipproto icmp unreachable priority 1004
 ip -n red neighbour add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0
 ip -n red neighbour add fd00::77 lladdr 02:00:00:00:00:77 dev eth0
 ip -n red neighbour add proxy 10.0.0.88 dev eth0

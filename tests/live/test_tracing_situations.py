@@ -163,6 +163,9 @@ SITUATIONS = [
               says=("+ VXLAN vni 1, 192.168.0.11 > 192.168.0.12:8472", "- VXLAN vni 1", "dst 192.168.0.12 self permanent", "dev v-node2 master br0 learned", "10.244.2.0/24 via 10.244.2.0 dev flannel.1")),
     Situation("policy routing", ROUTER + "ip -n router rule add from 10.1.0.2 lookup 100 priority 10; ip -n router route add default via 10.2.0.2 dev eth1 table 100; ip -n blue address add 10.9.0.9/32 dev lo",
               "10.9.0.9", way=ROUTED, says=("10: from 10.1.0.2 lookup 100", "(table 100)")),
+    Situation("policy routing by port", ROUTER + """ip -n router rule add ipproto udp dport 80 lookup 100 priority 5; ip -n router rule add ipproto tcp dport 70-79 lookup 100 priority 6
+                                             ip -n router rule add ipproto tcp dport 80 lookup 100 priority 10; ip -n router route add default via 10.2.0.2 dev eth1 table 100""",
+              "10.2.0.2", options={"tcp": 80}, serves=("blue", 80, False), way=ROUTED, says=("10: from all ipproto tcp dport 80 lookup 100", "(table 100)")),
     Situation("a router that answers ARP for others", ROUTER + "ip -n red route replace 10.2.0.0/24 dev eth0; ip -n red route del default; ip netns exec router sysctl -qw net.ipv4.conf.eth0.proxy_arp=1 net.ipv4.neigh.eth0.proxy_delay=0",
               "10.2.0.2", way=ROUTED, says=("10.2.0.2 dev eth0 lladdr 02:00:00:00:01:01",)),
     Situation("a frame for a MAC that the bridge does not know", BRIDGE + KNOWN + "bridge link set dev v-blue learning off; bridge fdb del 02:00:00:00:00:03 dev v-blue master 2>/dev/null || true",

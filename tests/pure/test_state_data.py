@@ -58,6 +58,8 @@ def test_a_route_reads_as_ip_writes_it(text: str) -> None:
 def test_other_records_read_as_ip_and_bridge_write_them() -> None:
     assert Rule(32766).text == "32766: from all lookup main"
     assert Rule(5, "10.0.0.0/8", action="blackhole", table=None).text == "5: from 10.0.0.0/8 blackhole"
+    web = Rule(7, table="100", ipproto="tcp", sport=(7, 7), dport=(80, 90))
+    assert web.text == "7: from all ipproto tcp sport 7 dport 80-90 lookup 100"
     assert FdbEntry("02:00:00:00:00:01", "p", master="br0").text == "02:00:00:00:00:01 dev p master br0 learned"
     vxlan = FdbEntry("00:00:00:00:00:00", "vx0", "permanent", ("self",), dst="192.0.2.7")
     assert vxlan.text == "00:00:00:00:00:00 dev vx0 dst 192.0.2.7 self permanent"
