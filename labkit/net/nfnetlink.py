@@ -101,7 +101,11 @@ class Socket:
 
     def heard(self) -> list[tuple[int, int, bytes]]:
         """Return (kind, family, attributes) of everything that came without being asked for, and is here now."""
-        found: list[tuple[int, int, bytes]] = []
+        return [(kind, family, body) for kind, _, family, body in self.told()]
+
+    def told(self) -> list[tuple[int, int, int, bytes]]:
+        """Return the same with each message's flags: (kind, flags, family, attributes)."""
+        found: list[tuple[int, int, int, bytes]] = []
         while True:
             try:
                 data = self.sock.recv(_BUFFER, socket.MSG_DONTWAIT)
@@ -112,7 +116,7 @@ class Socket:
                     raise
                 self.lost = True
             else:
-                found += [(kind, family, body) for kind, _, _, family, body in _messages(data)]
+                found += [(kind, flags, family, body) for kind, flags, _, family, body in _messages(data)]
 
     def _send(self, messages: Sequence[Message]) -> None:
         parts = []
