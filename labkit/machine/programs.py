@@ -1,5 +1,5 @@
-"""Programs that a lab machine has differently: `ip`, whose new namespaces get stated sysctls, a harmless `sudo`, and a
-`tcpdump` that stays root.
+"""Programs that a lab machine has differently: `ip`, whose new namespaces get stated sysctls and may have an
+/etc/resolv.conf of their own, a harmless `sudo`, and a `tcpdump` that stays root.
 
 They are small shell scripts on the private /run, bound over the real programs for this machine only."""
 
@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 
-from labkit.net import here, libc, sysctl
+from labkit.net import here, libc, namespace, sysctl
 
 __all__ = ["BIN", "REAL", "complete_path", "find_real", "install"]
 
@@ -22,12 +22,19 @@ _STATE = "".join(
 )
 
 _IP = f"""#!/bin/sh
-# labkit: the real `ip`, except that a namespace it makes gets stated sysctls, as every namespace of a lab machine.
+# labkit: the real `ip`, except that a namespace it makes gets stated sysctls, as every namespace of a lab machine, and
+# that {namespace.ETC}/NAME is to `ip netns exec NAME` what /etc/netns/NAME is, where only root writes.
 real={REAL}/ip
 makes=
+enters=
 before=
 for word do
+    if [ "$enters" ]; then
+        [ -d "{namespace.ETC}/$word" ] && exec unshare --mount {BIN}/with-etc "$word" $real "$@"
+        exec $real "$@"
+    fi
     case $word in
+        e|ex|exe|exec) case $before in net|netn|netns) enters=yes ;; esac ;;
         -b|-ba|-bat|-batc|-batch|--b*) makes=batch ;;
         a|ad|add) case $before in net|netn|netns) makes=${{makes:-one}} ;; esac ;;
     esac
@@ -44,6 +51,13 @@ $real "$@"
 status=$?
 named | grep -vxF -e "$old" | while read -r inode name; do state "$name"; done
 exit $status
+"""
+
+_WITH_ETC = f"""#!/bin/sh
+# labkit: in mounts of its own, the files of {namespace.ETC}/NAME lie over those of /etc; then the command.
+for file in {namespace.ETC}/"$1"/*; do mount --bind "$file" "/etc/${{file##*/}}"; done
+shift
+exec "$@"
 """
 
 # Else tcpdump becomes the user "tcpdump", who is nobody in a user namespace, and may not write where the learner may.
@@ -115,6 +129,7 @@ def install(real: dict[str, int]) -> None:
     os.makedirs(REAL, exist_ok=True)
     _write("state-sysctls", f"#!/bin/sh\n{_STATE}exit 0\n")
     _write("shell-rc", _SHELL)
+    _write("with-etc", _WITH_ETC)
     for name, descriptor in real.items():
         place = shutil.which(name, path=_SEARCH)
         if place:

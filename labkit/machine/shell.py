@@ -111,5 +111,5 @@ def _inside(machine: find.Machine, name: str, command: list[str]) -> int:
         there = ", ".join(["host", *namespace.names()])
         print(f"lab machine of {machine.name:.60}; namespaces: {there:.200}; leave with exit", file=sys.stderr)
     if name != "host":
-        command = [f"{programs.REAL}/ip", "netns", "exec", name, *command]
+        command = [f"{programs.BIN}/ip", "netns", "exec", name, *command]
     return execute(command)

@@ -16,10 +16,11 @@ from typing import TypeVar
 
 from labkit.errors import Duplicate, NamespaceGone, NotFound, Refused, Unavailable, WrongUse, cause
 from labkit.net import libc
-from labkit.net.here import HOST, ensure_lab_machine
+from labkit.net.here import HOST, RUN, ensure_lab_machine
 
 __all__ = [
     "CLOSE_SOME",
+    "ETC",
     "FULL",
     "NETNS",
     "add",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 NETNS = "/run/netns"
+ETC = f"{RUN}/etc"  # ETC/NAME/resolv.conf is /etc/resolv.conf to `ip netns exec NAME`: /etc/netns of an ordinary user
 FULL = (errno.EMFILE, errno.ENFILE)  # no descriptors left: of this process, of the whole computer
 CLOSE_SOME = "close files or labs that you opened, or restart the kernel"
 

@@ -93,3 +93,16 @@ def test_tcpdump_writes_where_its_user_may(lab_machine, tmp_path):
     script = f"timeout 10 tcpdump -U -w {tmp_path}/pings -c 1 -i lo icmp & sleep 0.3; ping -qc 1 127.0.0.1; wait"
     lab_machine(script)
     assert (tmp_path / "pings").stat().st_size > 24
+
+
+@pytest.mark.parametrize(
+    "enter", ["ip netns exec red", "ip net e red", "sudo ip netns exec red", "ip -4 netns exec red"]
+)
+def test_a_namespace_may_have_an_etc_of_its_own(lab_machine, enter):
+    """As /etc/netns/NAME, in which only the computer's root can write; nobody else sees it."""
+    etc = "/run/labkit/etc/red"
+    result = lab_machine(
+        f"ip netns add red; mkdir -p {etc}; echo nameserver 127.0.0.11 >{etc}/resolv.conf; cat /etc/resolv.conf >/run/old;"
+        f"{enter} cat /etc/resolv.conf; {enter} sh -c 'exit 7'; echo $?; cmp /etc/resolv.conf /run/old && echo the same"
+    )
+    assert (result.stdout, result.stderr) == ("nameserver 127.0.0.11\n7\nthe same\n", "")
