@@ -1,0 +1,325 @@
+"""A real Docker daemon, in a lab machine of root's: what does Docker itself do?
+
+It uses the machine's first network namespace, or another one, as its host. Its files lie on the machine's private /run,
+its processes in the machine's PID namespace, and all of it goes with the machine, however that ends. Of the computer it
+uses the kernel and the programs; it reads the computer's files and writes none of them. The machine lacks the
+capability to load modules, so the daemon loads none.
+
+Control groups would outlive the machine, since they belong to the whole computer. So the daemon sees them read-only,
+and its containers run in those of the machine, without limits of their own: RUNTIME says so to runc.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from labkit.errors import CommandNotInstalled, Duplicate, Refused, Unavailable
+from labkit.net import here
+from labkit.net import namespace as namespaces
+
+__all__ = ["IMAGE", "Daemon", "find", "missing", "start"]
+
+IMAGE = "labkit/busybox"
+UNPACKED = os.path.join(
+    sys.prefix, "docker"
+)  # where set-up for tests unpacks Debian's packages without installing them
+READY = 60.0  # seconds that a daemon may take to answer
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_RUNTIME = """#!/bin/sh
+# labkit: runc, whose containers get no control groups of their own.
+before=
+for word do
+    [ "$before" != --bundle ] || sed -i 's/"resources":{.*},"cgroupsPath":"[^"]*",//' "$word/config.json"
+    before=$word
+done
+exec runc --rootless=true "$@"
+"""
+# Everything of the computer that a daemon might write becomes read-only to it; its own folder is on another mount.
+_START = """
+mount -o remount,bind,ro /
+for kernel in /proc/sys/kernel /proc/sys/fs /proc/sys/vm; do
+    mount --bind $kernel $kernel && mount -o remount,bind,ro $kernel
+done
+findmnt -rno TARGET -t cgroup,cgroup2 | while read -r groups; do
+    [ ! -d "$groups" ] || mount -o remount,bind,ro "$groups"
+done
+exec dockerd "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A running daemon, whose host is `namespace`. `docker` runs Docker's own command line on it."""
+
+    namespace: str
+    folder: str
+
+    @property
+    def host(self) -> str:
+        """What DOCKER_HOST has to be for Docker's clients to find this daemon."""
+        return f"unix://{self.folder}/socket"
+
+    @property
+    def version(self) -> str:
+        """Docker's version: 20.10.24+dfsg1"""
+        return self.docker("version", "--format", "{{.Server.Version}}")
+
+    def docker(self, *words: str, timeout: float = 60.0) -> str:
+        """Return what `docker WORDS` prints, without the last newline. Raises Refused with Docker's own sentence."""
+        environment = _environment(self.folder)
+        done = subprocess.run(
+            ["docker", *words],
+            env=environment,
+            executable=shutil.which("docker", path=environment["PATH"]),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if done.returncode:
+            raise Refused(f"failed to run 'docker {' '.join(words)}' in namespace '{self.namespace}': {_told(done)}")
+        return done.stdout.rstrip("\n")
+
+    def pid(self, container: str) -> int:
+        """Return the PID of a running container's first process, whose namespaces are the container's."""
+        return int(self.docker("inspect", "--format", "{{.State.Pid}}", container))
+
+    def import_image(self) -> None:
+        """The image IMAGE is there: a busybox with all its programs, made here, since no registry can be reached."""
+        environment = _environment(self.folder)
+        subprocess.run(
+            ["docker", "import", "--change", 'CMD ["sleep", "infinity"]', "-", IMAGE],
+            env=environment,
+            executable=shutil.which("docker", path=environment["PATH"]),
+            input=_image(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    def stop(self) -> None:
+        """The daemon, its containers and its files are gone; its bridges and rules stay, as Docker leaves them."""
+        with suppress(Refused):
+            if there := self.docker("ps", "--all", "--quiet").split():
+                self.docker("rm", "--force", *there)
+        with suppress(OSError, ValueError), open(f"{self.folder}/pid", encoding="ascii") as file:
+            _end(int(file.read()))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers."""
+        with suppress(Refused, subprocess.TimeoutExpired):
+            return bool(self.version)
+        return False
+
+
+def missing() -> str:
+    """Return why there can be no daemon in this lab machine, in half a sentence; "" where there can."""
+    if here.kind() == "uml":
+        return "User-Mode Linux has no nftables for IPv4 and no overlay"
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        if file.read().split() != ["0", "0", "4294967295"]:
+            return "it needs more users than the one of an ordinary user's lab machine"
+    path = _path()
+    for program, package in (("dockerd", "docker.io"), ("docker", "docker.io"), ("iptables", "iptables")):
+        if shutil.which(program, path=path) is None:
+            return f"the command '{program}' of the package {package} is not installed"
+    return "" if _busybox() else "the static busybox of the package busybox-static is not installed"
+
+
+def start(namespace: str = "host", *options: str) -> Daemon:
+    """A daemon runs with `namespace` as its host, and the image IMAGE is in it. `options`: dockerd's own.
+
+    Same as: dockerd --data-root ... --exec-root ... --host unix://... OPTIONS
+    Raises Unavailable, CommandNotInstalled, NotFound, Duplicate where one runs in that namespace already, Refused."""
+    here.ensure_lab_machine("start Docker's daemon")
+    _ensure_possible(namespace)
+    daemon = Daemon(namespace, _folder(namespace))
+    if find(namespace):
+        raise Duplicate(
+            f"failed to start Docker's daemon in namespace '{namespace}': one runs there already",
+            f"use it: DOCKER_HOST={daemon.host}",
+        )
+    process = _launch(daemon, options)
+    try:
+        _wait(daemon, process)
+        daemon.import_image()
+    except BaseException:
+        daemon.stop()
+        process.kill()
+        process.wait()
+        raise
+    return daemon
+
+
+def find(namespace: str = "host") -> Daemon | None:
+    """Return the daemon that runs with `namespace` as its host, if there is one."""
+    daemon = Daemon(namespace, _folder(namespace))
+    return daemon if os.path.exists(f"{daemon.folder}/socket") and daemon.answers else None
+
+
+def _folder(namespace: str) -> str:
+    return f"{here.RUN}/docker/{namespace}"
+
+
+def _ensure_possible(namespace: str) -> None:
+    why = missing()
+    if not why:
+        return
+    sentence = f"failed to start Docker's daemon in namespace '{namespace}': {why}"
+    if "installed" in why:
+        raise CommandNotInstalled(sentence, f"sudo apt install {why.split('package ')[1].split()[0]}")
+    raise Unavailable(sentence, "it needs a lab machine of root's, of kind namespaces: sudo .venv/bin/labkit run bash")
+
+
+def _launch(daemon: Daemon, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    shutil.rmtree(daemon.folder, ignore_errors=True)
+    os.makedirs(f"{daemon.folder}/temporary")
+    with open(f"{daemon.folder}/runtime", "w", encoding="ascii") as file:
+        file.write(_RUNTIME)
+    os.chmod(file.name, 0o755)  # noqa: S103 - a program
+    with open(f"{daemon.folder}/config.json", "w", encoding="ascii") as file:
+        file.write("{}")
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _START, "dockerd"]
+    with open(f"{daemon.folder}/log", "wb") as log, namespaces.enter(daemon.namespace):
+        return subprocess.Popen(
+            [*command, *_options(daemon), *options],
+            env=_environment(daemon.folder),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _options(daemon: Daemon) -> list[str]:
+    """Return dockerd's options: its own files, containers without control groups, and no module loaded for layers."""
+    folder = daemon.folder
+    with open("/proc/filesystems", encoding="ascii") as file:
+        layers = "overlay2" if "\toverlay\n" in file.read() else "vfs"
+    places = {
+        "config-file": "config.json",
+        "data-root": "data",
+        "exec-root": "run",
+        "pidfile": "pid",
+    }
+    return [
+        *(f"--{option}={folder}/{name}" for option, name in places.items()),
+        f"--host={daemon.host}",
+        f"--add-runtime=labkit={folder}/runtime",
+        "--default-runtime=labkit",
+        f"--storage-driver={layers}",
+        "--log-level=warn",
+    ]
+
+
+def _wait(daemon: Daemon, process: subprocess.Popen[bytes]) -> None:
+    """Raises Refused when the daemon ends instead of answering."""
+    deadline = time.monotonic() + READY
+    while not daemon.answers:
+        if process.poll() is not None or time.monotonic() > deadline:
+            with open(f"{daemon.folder}/log", encoding="utf-8", errors="replace") as log:
+                last = (log.read().strip().splitlines() or ["it said nothing"])[-1]
+            raise Refused(f"failed to start Docker's daemon in namespace '{daemon.namespace}': {last}")
+        time.sleep(0.05)
+
+
+def _end(pid: int) -> None:
+    """The process has ended, asked first, and killed where it does not within 15 seconds."""
+    deadline = time.monotonic() + 15
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        while _runs(pid):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    """Return whether the process is there, and has not only to be waited for."""
+    with suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    with suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+        return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Return the variables of a daemon and its clients: no proxy, no setting and no other daemon of the user's."""
+    libraries = os.path.join(UNPACKED, "lib")
+    return {
+        "PATH": _path(),
+        "HOME": folder,
+        "TMPDIR": f"{folder}/temporary",
+        "DOCKER_HOST": f"unix://{folder}/socket",
+        "DOCKER_CONFIG": f"{folder}/client",
+        "DOCKER_BUILDKIT": "0",
+        **({"LD_LIBRARY_PATH": libraries} if _is_unpacked() else {}),
+    }
+
+
+def _path() -> str:
+    """Return where programs are: an installed Docker first, else the one that set-up unpacked."""
+    unpacked = [os.path.join(UNPACKED, "usr", name) for name in ("sbin", "bin")]
+    return ":".join([_installed_path(), *(unpacked if _is_unpacked() else [])])
+
+
+def _installed_path() -> str:
+    return ":".join(dict.fromkeys([*os.environ.get("PATH", os.defpath).split(":"), *_SBIN]))
+
+
+def _is_unpacked() -> bool:
+    return shutil.which("dockerd", path=_installed_path()) is None and os.path.isdir(UNPACKED)
+
+
+def _busybox() -> str | None:
+    """Return a busybox that needs no libraries: those of the computer are not in the image."""
+    for path in (os.path.join(UNPACKED, "usr/bin/busybox"), os.path.join(UNPACKED, "bin/busybox"), "/bin/busybox"):
+        with suppress(OSError), open(path, "rb") as file:
+            if b"/ld-" not in file.read(4096):  # an interpreter is named near the beginning (elf(5), PT_INTERP)
+                return path
+    return None
+
+
+def _image() -> bytes:
+    """Return a tar archive: /bin/busybox, a link to it for each of its programs, and the folders that Docker wants."""
+    busybox = _busybox()
+    assert busybox
+    programs = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
+            archive.addfile(_entry(name, tarfile.DIRTYPE))
+        archive.add(busybox, "bin/busybox", filter=_as_root)
+        for name in programs:
+            if name != "busybox":
+                archive.addfile(_entry(f"bin/{name}", tarfile.SYMTYPE, "busybox"))
+    return stream.getvalue()
+
+
+def _entry(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname, entry.mode = kind, link, 0o755
+    return entry
+
+
+def _as_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = "root"
+    return entry
+
+
+def _told(done: subprocess.CompletedProcess[str]) -> str:
+    """Return Docker's own sentence: the first line, without the program that says it."""
+    lines = [line for line in done.stderr.strip().splitlines() if line] or ["it said nothing"]
+    return lines[0].removeprefix("docker: ").removeprefix("Error response from daemon: ").rstrip(".")
