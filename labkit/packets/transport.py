@@ -126,7 +126,8 @@ def _spoken(
     number: int, namespace: str, address: str, port: int, udp: bool, source: str | tuple[str, int] | None
 ) -> str:
     if number == errno.ECONNREFUSED:
-        return f"connection refused: nothing listens on {'UDP' if udp else 'TCP'} port {port} of {address}"
+        place = f"{'UDP' if udp else 'TCP'} port {port} of {address}"
+        return f"connection refused: nothing listens on {place}, or a filter rejects"
     if number == errno.ENETUNREACH:
         return f"network is unreachable: no route to {address} in namespace '{namespace}'"
     if number == errno.EHOSTUNREACH:

@@ -185,7 +185,10 @@ def test_a_served_port_echoes_and_knows_its_callers(routed: None) -> None:
         assert server.seen[1] == answer.source
         assert server.command == "ip netns exec blue nc -l 80"
     assert repr(server) == "server in blue: 0.0.0.0:80 TCP, stopped"
-    assert connect("red", "10.1.0.3", 80).error == "connection refused: nothing listens on TCP port 80 of 10.1.0.3"
+    assert (
+        connect("red", "10.1.0.3", 80).error
+        == "connection refused: nothing listens on TCP port 80 of 10.1.0.3, or a filter rejects"
+    )
     with serve("blue", 80):  # at once again
         assert connect("red", "10.1.0.3", 80)
 
@@ -196,7 +199,7 @@ def test_udp_is_served_too(routed: None) -> None:
         assert server.callers == ["10.0.0.2"]
     assert (
         connect("red", "10.1.0.3", 53, udp=True).error
-        == "connection refused: nothing listens on UDP port 53 of 10.1.0.3"
+        == "connection refused: nothing listens on UDP port 53 of 10.1.0.3, or a filter rejects"
     )
 
 
