@@ -57,6 +57,7 @@ from labkit.check.form import Check, Exercise, Fault, Result, Status
 from labkit.check.look import Look
 from labkit.check.mark import Blank, Cell, Marked, blank, mark
 from labkit.check.run import run
+from labkit.check.table import table
 
 __all__ = [
     "Blank",
@@ -82,4 +83,5 @@ __all__ = [
     "namespace_exists",
     "reaches",
     "run",
+    "table",
 ]

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from labkit.check import Cell, Check, Exercise, Fault, Look, mark, reaches
+from labkit.check import Check, Exercise, Fault, Look, reaches, table
 from labkit.tracing.records import Leg
 
 ADDRESSES = {"red": "10.0.0.2", "blue": "10.0.0.3", "green": "10.0.0.4"}
@@ -13,49 +13,19 @@ SENDER, RECEIVER, BYSTANDER = DICE.sample(tuple(ADDRESSES), 3)
 TTL = DICE.randrange(20, 60)
 NOBODY = "10.0.0.99"
 
-IS = {"wrong": "is not right", "empty": "is not filled in"}
 WORDS = {"interfaces": "the interfaces are", "macs": "the MACs are", "ttl": "the TTL is"}
 
 
-def marked(look: Look, leg: Leg, columns: tuple[str, ...]) -> dict[str, Any]:
-    """Mark these columns of the learner's table by a ping that is followed now."""
-    rows = look.answer(leg)
-    if isinstance(rows, list):
-        rows = [{name: row.get(name) for name in columns} if isinstance(row, dict) else row for row in rows]
-    found = mark(rows, look.trace(ADDRESSES[RECEIVER], SENDER, ttl=TTL), leg=leg)
-    told = misplaced(found.cells) if columns == ("where",) else wrong(found.cells)
-    return {"right": found.passed, "wrong": "; ".join(told) or "there are no rows"}
-
-
-def misplaced(cells: Iterable[Cell]) -> list[str]:
-    """What is wrong with the interfaces, in words, without naming one that is not in the table."""
-    bad = [cell for cell in cells if cell.verdict != "ok"]
-    if any(cell.verdict == "empty" for cell in bad):
-        return ["not every row says where it is"]
-    strange = ", ".join(cell.given for cell in bad if cell.given)
-    missing = any(cell.verdict != "extra" for cell in bad)
-    told = [f"not on its way, or not at that place of it: {strange}"] if strange else []
-    return [*told, "an interface that sees it is missing, or not at its place"] if missing else told
-
-
-def wrong(cells: Iterable[Cell]) -> list[str]:
-    """Which cells are not right, column by column, without what is."""
-    told: dict[str, list[str]] = {}
-    for cell in cells:
-        if cell.verdict in IS:
-            told.setdefault(f"{cell.field} {IS[cell.verdict]}", []).append(str(cell.hop))
-    return [f"{what} in row {', '.join(rows)}" for what, rows in told.items()]
-
-
-def table(leg: Leg, part: str, columns: tuple[str, ...], points: int, *hints: str) -> Check:
+def filled(leg: Leg, part: str, columns: tuple[str, ...], points: int, *hints: str) -> Check:
     """A part of a table is right: the interfaces first, the other columns after them."""
     option = "" if leg == "request" else ', leg="answer"'
-    return Check(
-        f"{leg}-{part}",
-        evidence=lambda look: marked(look, leg, columns),
-        verdict=lambda right, wrong: right,  # noqa: ARG005  the sentence wants it
-        passed=f"{leg}: {WORDS[part]} right in every row",
-        failed=f"{leg}: {{wrong}}",
+    return table(
+        leg,
+        lambda look: look.trace(ADDRESSES[RECEIVER], SENDER, ttl=TTL),
+        columns,
+        leg=leg,
+        what=WORDS[part],
+        name=f"{leg}-{part}",
         look_at=f"labkit.mark({leg}, lab.trace(receiver, from_=sender, ttl=ttl){option})",
         points=points,
         after=[] if part == "interfaces" else [f"{leg}-interfaces"],
@@ -98,15 +68,13 @@ def said(leg: Leg, hops: Iterable[str] = (), source: str = "", target: str = "",
 
 OF_BRIDGE = 'labkit.snapshot()["host"].link("br0").address'
 OF_CABLES = "labkit.snapshot()[hop.split('/')[0]].link(hop.split('/')[1]).address"
-OF_BRIDGE = 'labkit.snapshot()["host"].link("br0").address'
-OF_CABLES = "labkit.snapshot()[hop.split('/')[0]].link(hop.split('/')[1]).address"
 BY_BRIDGE = [*HOPS[:2], "host/br0", *HOPS[2:]]
 
 exercise = Exercise(
     "00-your-lab-machine/hop-by-hop",
     title="Hop by hop",
     checks=[
-        table(
+        filled(
             "request",
             "interfaces",
             ("where",),
@@ -115,7 +83,7 @@ exercise = Exercise(
             "A row's `where` is the box, a slash, and the interface in it, as in host/veth-red.",
             "From port to port, a bridge is not an interface on the way. How many are left?",
         ),
-        table(
+        filled(
             "request",
             "macs",
             MACS,
@@ -123,7 +91,7 @@ exercise = Exercise(
             "Two MACs in four rows. What did the bridge of the chapter change in a frame?",
             "The ends of the cables at the bridge have MACs, too. Are they in any frame of this ping?",
         ),
-        table(
+        filled(
             "request",
             "ttl",
             ("where", "ttl"),
@@ -131,7 +99,7 @@ exercise = Exercise(
             "The task says which TTL the sender writes.",
             "Which of the interfaces on this way changes it? The chapter had this marked.",
         ),
-        table(
+        filled(
             "answer",
             "interfaces",
             ("where",),
@@ -139,7 +107,7 @@ exercise = Exercise(
             "The first row is where the answer sets out.",
             "It goes back by the same two cables.",
         ),
-        table(
+        filled(
             "answer",
             "macs",
             MACS,
@@ -147,7 +115,7 @@ exercise = Exercise(
             "Who sends this frame, and to whom?",
             "Each `dst_mac` of the request is somebody's `src_mac` now.",
         ),
-        table(
+        filled(
             "answer",
             "ttl",
             ("where", "ttl"),

@@ -1,11 +1,10 @@
 """What is in a packet at both ends of a cable, which packet is too large for whom, and who gets no answer?"""
 
 import random
-from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
-from labkit.check import Cell, Check, Exercise, Fault, Look, mark, reaches
+from labkit.check import Check, Exercise, Fault, Look, Marked, reaches, table
 from labkit.errors import NotFound
 from labkit.tracing.records import Leg
 
@@ -16,7 +15,6 @@ SERVICE = f"203.0.113.{DICE.randrange(20, 200)}"
 SIZES = {"a": 1212, "b": 1240, "c": 1480}  # of the second cable's ends, one takes 1240 bytes and the other 1500
 
 LEGS: dict[str, Leg] = {"request": "request", "reply": "answer"}
-IS = {"wrong": "is not right", "empty": "is not filled in"}
 WORDS = {
     "interfaces": "the interfaces are",
     "next-hops": "the next hops are",
@@ -25,39 +23,11 @@ WORDS = {
 }
 
 
-def marked(look: Look, name: str, columns: tuple[str, ...]) -> dict[str, Any]:
-    """Mark these columns of the learner's table by a ping that is followed now."""
-    rows = look.answer(name)
-    if isinstance(rows, list):
-        rows = [{column: row.get(column) for column in columns} if isinstance(row, dict) else row for row in rows]
-    found = mark(rows, look.trace(SERVICE, FIRST), leg=LEGS[name])
-    told = misplaced(found.cells) if columns == ("where",) else [*wrong(found.cells), *not_an_address(found.cells)]
-    return {"right": found.passed and not told, "wrong": "; ".join(told) or "there are no rows"}
-
-
-def misplaced(cells: Iterable[Cell]) -> list[str]:
-    """What is wrong with the interfaces, in words, without naming one that is not in the table."""
-    bad = [cell for cell in cells if cell.verdict != "ok"]
-    if any(cell.verdict == "empty" for cell in bad):
-        return ["not every row says where it is"]
-    strange = ", ".join(cell.given for cell in bad if cell.given)
-    missing = any(cell.verdict != "extra" for cell in bad)
-    told = [f"does not see it, or not at that place of its way: {strange}"] if strange else []
-    return [*told, "an interface that sees it is missing, or not at its place"] if missing else told
-
-
-def wrong(cells: Iterable[Cell]) -> list[str]:
-    """Which cells are not right, column by column, without what is."""
-    told: dict[str, list[str]] = {}
-    for cell in cells:
-        if cell.verdict in IS:
-            told.setdefault(f"{cell.field} {IS[cell.verdict]}", []).append(str(cell.hop))
-    return [f"in row {', '.join(rows)}, {what}" for what, rows in told.items()]
-
-
-def not_an_address(cells: Iterable[Cell]) -> list[str]:
+def not_an_address(marked: Marked) -> list[str]:
     """Which next hops are right, but not given as an IP address."""
-    found = [cell for cell in cells if cell.field == "next_hop" and cell.verdict == "ok" and cell.given != "none"]
+    found = [
+        cell for cell in marked.cells if cell.field == "next_hop" and cell.verdict == "ok" and cell.given != "none"
+    ]
     return [f"in row {cell.hop}, next_hop is no IP address: {cell.given}" for cell in found if not is_ip(cell.given)]
 
 
@@ -69,15 +39,17 @@ def is_ip(text: str) -> bool:
         return False
 
 
-def table(name: str, part: str, columns: tuple[str, ...], *hints: str) -> Check:
+def filled(name: str, part: str, columns: tuple[str, ...], *hints: str) -> Check:
     """A part of a table is right: the interfaces first, the other columns after them."""
     option = "" if name == "request" else ', leg="answer"'
-    return Check(
-        f"{name}-{part}",
-        evidence=lambda look: marked(look, name, columns),
-        verdict=lambda right, wrong: right,  # noqa: ARG005  the sentence wants it
-        passed=f"{name}: {WORDS[part]} right in every row",
-        failed=f"{name}: {{wrong}}",
+    return table(
+        name,
+        lambda look: look.trace(SERVICE, FIRST),
+        columns,
+        leg=LEGS[name],
+        what=WORDS[part],
+        also=not_an_address,
+        name=f"{name}-{part}",
         look_at=f"labkit.mark({name}, lab.trace(service, from_=first){option})",
         after=[] if part == "interfaces" else [f"{name}-interfaces"],
         hints=hints,
@@ -166,56 +138,56 @@ exercise = Exercise(
     "02-veth-pairs/end-to-end",
     title="End to end",
     checks=[
-        table(
+        filled(
             "request",
             "interfaces",
             ("where",),
             "A cable has two ends. Which of them does the packet reach first?",
             "An address on `lo` is the namespace's own. Does a packet for it come in by `lo`?",
         ),
-        table(
+        filled(
             "request",
             "next-hops",
             ("where", "next_hop"),
             "`ip -n NAMESPACE route get ADDRESS` says by which route a packet goes, and `via` whom.",
             "Once the packet is where it belongs, there is no next hop.",
         ),
-        table(
+        filled(
             "request",
             "macs",
             ("where", "src_mac", "dst_mac"),
             "Two MACs: that of the sending interface, and that of the next hop.",
             "For whose MAC does the sender ask by ARP: the destination's, or the gateway's? Which interface answers?",
         ),
-        table(
+        filled(
             "request",
             "addresses",
             ("where", "src", "dst"),
             "The addresses say from whom to whom, and not by whom.",
             "What did the cables of the chapter change in a packet?",
         ),
-        table(
+        filled(
             "reply",
             "interfaces",
             ("where",),
             "The first row is where the reply sets out.",
             "It goes back by the same cable.",
         ),
-        table(
+        filled(
             "reply",
             "next-hops",
             ("where", "next_hop"),
             "Which route does the host have to this container? Has it a `via`?",
             "A destination that needs no gateway is its own next hop.",
         ),
-        table(
+        filled(
             "reply",
             "macs",
             ("where", "src_mac", "dst_mac"),
             "Who sends this frame, and to whom?",
             "Each `dst_mac` of the request is somebody's `src_mac` now.",
         ),
-        table(
+        filled(
             "reply",
             "addresses",
             ("where", "src", "dst"),
