@@ -21,10 +21,11 @@ from labkit.net import namespace as namespaces
 from labkit.net.here import ensure_lab_machine
 from labkit.net.operation import Operation, Session, perform
 
-__all__ = ["Lab", "build", "labs"]
+__all__ = ["Lab", "build", "clears", "labs"]
 
 _labs: dict[str, Lab] = {}
 _building = threading.RLock()
+_also_cleared: list[Callable[[], None]] = []
 _FIRST_GROUP = 100  # of a lab's links on the host: all are deleted by it together
 
 
@@ -33,8 +34,15 @@ def labs() -> dict[str, Lab]:
     return dict(_labs)
 
 
+def clears(also: Callable[[], None]) -> Callable[[], None]:
+    """From now on, building an empty topology calls `also`: it clears the stage, whoever has put something there."""
+    _also_cleared.append(also)
+    return also
+
+
 def build(topology: Topology, name: str = "lab") -> Lab:
-    """The topology exists, and every container is ready to send. What the same name built before is gone.
+    """The topology exists, and every container is ready to send. What the same name built before is gone; with an empty
+    topology, all else that labkit has built on the host (Docker's networks) is gone too.
 
     When it fails, or Ctrl-C interrupts it, nothing is left. Raises Duplicate (a namespace or link of that name exists),
     Refused, Unavailable (not enough descriptors). `Topology.commands()` says the same as shell commands."""
@@ -42,6 +50,9 @@ def build(topology: Topology, name: str = "lab") -> Lab:
     with _building:
         if name in _labs:
             _labs[name].down()
+        if topology == Topology():
+            for clear in _also_cleared:
+                clear()
         lab = Lab(topology, name, _free_group())
         _labs[name] = lab
         try:

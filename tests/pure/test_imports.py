@@ -17,7 +17,7 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file
 ORDER = ["errors", "net", "state", "packets", "tracing", "lab", "docker", "check", "live", "grading", "author"]
 MAY = {name: set(ORDER[:place]) for place, name in enumerate(ORDER)}
 MAY["see"] = {"errors", "net", "state", "packets", "tracing", "lab"}
-for _above in ("check", "live", "grading", "author"):
+for _above in ("docker", "check", "live", "grading", "author"):
     MAY[_above].add("see")
 MAY["machine"] = {"errors", "net", "recording"}
 for _above in ("grading", "author"):
