@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 
+from labkit.net.iptables import TABLES
 from labkit.state.conntrack import ConntrackEntry
 from labkit.state.decode import IP_PROTOCOLS
 from labkit.state.records import Route, Rule
@@ -274,8 +275,9 @@ class Deciding:
             return None
         chain = rules.chains.get(place := (event.family, event.table, event.chain))
         verdict = (chain.policy if chain else "") if legacy else event.verdict
-        if legacy and verdict == "accept" and not any(key[:3] == place for key in rules.rules):
-            return None  # iptables-legacy has all of a table's chains, and this one is empty
+        given = legacy or (event.table in TABLES and event.chain.isupper())
+        if given and verdict == "accept" and not any(key[:3] == place for key in rules.rules):
+            return None  # iptables has all of a table's chains, and this one is empty
         name = f"{event.family.removeprefix('legacy ')} {event.table} {event.chain}"
         return Decision("firewall", f"chain {name}: policy {verdict}", "")
 
