@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "labkit.lab": ("Bridge", "Container", "Interface", "Lab", "Topology", "build", "run"),
     "labkit.state": ("Snapshot", "difference", "snapshot"),
+    "labkit.state.firewall": ("hooks",),
     "labkit.tracing": ("trace",),
     "labkit.packets": ("capture", "connect", "ping", "send", "serve"),
     "labkit.check": ("mark",),

@@ -3,6 +3,7 @@
     topology, snapshot, difference  →  Picture (boxes, interfaces, bridges, cables)  →  folded  →  text
                                                                                              →  layout  →  SVG
     capture  →  packets, each the same bytes seen at several places  →  table, lanes
+    rules  →  the hooks in a packet's order, the chains at each
     frame  →  layers, each field with its bytes  →  list beside a dump
     trace  →  the way of a packet on the picture of the network  →  beads and lanes, its hops below
 
@@ -16,6 +17,9 @@ from labkit.see.show import (
     capture_svg,
     capture_text,
     difference,
+    hooks,
+    hooks_svg,
+    hooks_text,
     mimebundle,
     packet,
     topology,
@@ -32,6 +36,9 @@ __all__ = [
     "capture_svg",
     "capture_text",
     "difference",
+    "hooks",
+    "hooks_svg",
+    "hooks_text",
     "mimebundle",
     "packet",
     "topology",

@@ -11,6 +11,7 @@ from labkit.see.compare import compared
 from labkit.see.fold import folded
 from labkit.see.from_snapshot import picture_of_snapshot
 from labkit.see.from_topology import picture_of_topology
+from labkit.see.hooks import svg_of_hooks, text_of_hooks
 from labkit.see.layers import packet_svg, packet_text
 from labkit.see.layout import layout_of
 from labkit.see.picture import Note, Picture
@@ -18,6 +19,7 @@ from labkit.see.svg import svg_of
 from labkit.see.text import text_of
 from labkit.see.trace import svg_of_trace, text_of_trace
 from labkit.state.difference import Difference
+from labkit.state.firewall import Ruleset
 from labkit.state.snapshot import Snapshot
 from labkit.tracing.records import Trace
 
@@ -27,6 +29,9 @@ __all__ = [
     "capture_svg",
     "capture_text",
     "difference",
+    "hooks",
+    "hooks_svg",
+    "hooks_text",
     "mimebundle",
     "packet",
     "picture_of",
@@ -134,6 +139,21 @@ def trace_svg(t: Trace) -> str:
 def trace(t: Trace) -> Shown:
     """Show a trace."""
     return Shown(trace_text(t), trace_svg(t))
+
+
+def hooks_text(ruleset: Ruleset, namespace: str = "host", family: str = "ip") -> str:
+    """Return the hooks of a namespace in words: in a packet's order, with the chains at each."""
+    return text_of_hooks(ruleset, namespace, family)
+
+
+def hooks_svg(ruleset: Ruleset, namespace: str = "host", family: str = "ip") -> str:
+    """Return the hooks of a namespace as a picture."""
+    return svg_of_hooks(ruleset, namespace, family)
+
+
+def hooks(ruleset: Ruleset, namespace: str = "host", family: str = "ip") -> Shown:
+    """Show the hooks of a namespace, and the chains at each. `family`: "ip" or "ip6"."""
+    return Shown(text_of_hooks(ruleset, namespace, family), svg_of_hooks(ruleset, namespace, family))
 
 
 def mimebundle(x: Any) -> dict[str, str]:
