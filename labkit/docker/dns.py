@@ -26,6 +26,7 @@ from labkit.docker.dns_server import ADDRESS, NAME, Endpoint, forget_resolv_conf
 from labkit.errors import LabkitError, Refused, WrongUse, cause
 from labkit.net import iptables
 from labkit.net import namespace as namespaces
+from labkit.net.command import Command
 from labkit.net.here import ensure_lab_machine
 
 __all__ = ["ADDRESS", "Endpoint", "Reply", "Resolver", "lookup"]
@@ -66,24 +67,33 @@ class Resolver:
         """The process. Same as: pgrep labkit-dns"""
         return self._process.pid
 
-    def serve(self, container: str, namespace: str | None = None) -> None:
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    def serve(self, container: str, namespace: str | None = None) -> Command:
         """In the container's namespace (its name, unless given), 127.0.0.11 answers, and /etc/resolv.conf says so.
 
-        Raises NotFound, Refused, Unavailable. Same as: what `docker run --network NET` does in a container of NET."""
+        Return what put the rules there. Raises NotFound, Refused, Unavailable.
+        Same as: what `docker run --network NET` does in a container of NET"""
         namespace = namespace or container
         failed = f"failed to serve names in namespace '{namespace}'"
         self._ensure_running(failed)
         with ExitStack() as sockets:
-            udp, tcp = (sockets.enter_context(sock) for sock in namespaces.inside(namespace, lambda: _open(failed)))
+            udp, tcp = (
+                sockets.enter_context(sock) for sock in namespaces.inside(namespace, lambda: _open(failed, namespace))
+            )
             inode = namespaces.inode(namespace)
             jumps = "" if inode in self._ruled else _JUMPS
             rules = _RULES.format(jumps=jumps, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1])
-            iptables.apply(rules, namespace=namespace)
+            command = iptables.apply(rules, namespace=namespace)
             self._ruled.add(inode)
             _write_resolv_conf(namespace)
             what = {"container": container, "namespace": namespace, "inode": inode}
             self._served[container] = namespace
             self._tell(failed, [udp.fileno(), tcp.fileno()], verb="serve", **what)
+        return command
 
     def update(self, endpoints: Iterable[Endpoint]) -> None:
         """The containers know these names and no others. Raises Refused where the process has ended."""
@@ -91,12 +101,16 @@ class Resolver:
         self._tell("failed to update the names", verb="update", endpoints=self._endpoints)
 
     def stop(self, container: str) -> None:
-        """A container is answered no more. Its rules stay, as Docker's do, until its namespace goes."""
+        """A container is answered no more, and no socket is left there that would keep its namespace alive.
+
+        Its rules stay, as Docker's do, until the namespace goes."""
         namespace = self._served.pop(container, None)
         if namespace is not None:
             forget_resolv_conf(namespace)
-            if self._process.poll() is None:
+            if not self.ended:
                 self._tell(f"failed to stop serving '{container}'", verb="stop", container=container)
+                with suppress(OSError):  # where the process ends meanwhile, nobody is answered either
+                    self._control.recv(1)
 
     def restart(self) -> None:
         """A new process answers, with the names of the last update, whom the old one answered, where they still are."""
@@ -117,7 +131,7 @@ class Resolver:
 
     def __repr__(self) -> str:
         there = ", ".join(sorted(self._served)) or "nobody"
-        does = "answers" if self._process.poll() is None else "has ended; it answered"
+        does = "has ended; it answered" if self.ended else "answers"
         return f"{NAME}, process {self.pid}, {does} {there}"
 
     def _start(self) -> None:
@@ -153,7 +167,7 @@ class Resolver:
             raise Refused(f"{failed}: the embedded DNS, process {self.pid}, {_how(status, self._said)}", _RESTART)
 
 
-_RESTART = "start another: restart()"
+_RESTART = "another starts with the Resolver's restart(), or with a new Docker()"
 
 
 def _how(status: int, said: IO[str]) -> str:
@@ -176,7 +190,7 @@ def _end(control: socket.socket, process: subprocess.Popen[bytes], said: IO[str]
     said.close()
 
 
-def _open(failed: str) -> tuple[socket.socket, socket.socket]:
+def _open(failed: str, namespace: str) -> tuple[socket.socket, socket.socket]:
     """Return sockets for UDP and TCP on ports that the kernel chooses."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -187,9 +201,9 @@ def _open(failed: str) -> tuple[socket.socket, socket.socket]:
     except OSError as error:
         udp.close()
         tcp.close()
-        raise Refused(
-            f"{failed}: {ADDRESS}: {cause(error.errno or 0)}", "its lo must be up: ip link", errno=error.errno or 0
-        ) from error
+        number = error.errno or 0
+        hint = f"sockets there: ip netns exec {namespace} ss -lnut"
+        raise Refused(f"{failed}: {ADDRESS}: {cause(number)}", hint, errno=number) from error
     return udp, tcp
 
 
@@ -234,7 +248,7 @@ def lookup(namespace: str, name: str, type: str = "A", *, server: str = ADDRESS,
         query = DNSRecord.question(asked, type)
         message = query.pack()
     except (DNSError, ValueError) as error:
-        raise WrongUse(f"{failed}: {error}", "a name is as in web or web.front; types: A, AAAA, PTR") from error
+        raise WrongUse(f"{failed}: no query for such a name or type", _QUERIES) from error
     try:
         reply = _ask(namespace, server, message, socket.SOCK_DGRAM, timeout)
         if reply.header.tc:
@@ -250,6 +264,7 @@ def lookup(namespace: str, name: str, type: str = "A", *, server: str = ADDRESS,
     return Reply(name, type, status, answers, reply.rr[0].ttl if reply.rr else 0)
 
 
+_QUERIES = "between two dots of a name stand at most 63 characters; types: A, AAAA, PTR, MX..."
 _NOBODY = f"{ADDRESS} answers in containers on a user-defined network, while {NAME} runs: ps -C {NAME}"
 
 
