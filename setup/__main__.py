@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from . import PROJECT, SetupError, environment, packages, say, uninstall, witness
+from . import PROJECT, SetupError, docker, environment, packages, say, uninstall, witness
 
 
 def set_up(kind: str) -> None:
@@ -17,6 +17,8 @@ def set_up(kind: str) -> None:
     python = environment.interpreter()
     packages.provide(packages.FOR[kind], python)
     environment.provide("lessons" if kind == "lessons" else "tests", python)
+    if kind != "lessons":
+        docker.provide()
 
 
 def main() -> int:

@@ -43,11 +43,13 @@ for word do
 done
 exec runc --rootless=true "$@"
 """
-# Everything of the computer that a daemon might write becomes read-only to it; its own folder is on another mount.
+# Everything of the computer that a daemon might write is read-only to it; its own folder, $0, is on another mount.
 _START = """
+echo $$ >"$0/started"
 mount -o remount,bind,ro /
-for kernel in /proc/sys/kernel /proc/sys/fs /proc/sys/vm; do
-    mount --bind $kernel $kernel && mount -o remount,bind,ro $kernel
+for settings in /proc/sys/kernel /proc/sys/fs /proc/sys/vm; do
+    mount --bind $settings $settings
+    mount -o remount,bind,ro $settings
 done
 findmnt -rno TARGET -t cgroup,cgroup2 | while read -r groups; do
     [ ! -d "$groups" ] || mount -o remount,bind,ro "$groups"
@@ -111,8 +113,7 @@ class Daemon:
         with suppress(Refused):
             if there := self.docker("ps", "--all", "--quiet").split():
                 self.docker("rm", "--force", *there)
-        with suppress(OSError, ValueError), open(f"{self.folder}/pid", encoding="ascii") as file:
-            _end(int(file.read()))
+        _end(_pid(self.folder))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -150,14 +151,12 @@ def start(namespace: str = "host", *options: str) -> Daemon:
             f"failed to start Docker's daemon in namespace '{namespace}': one runs there already",
             f"use it: DOCKER_HOST={daemon.host}",
         )
-    process = _launch(daemon, options)
+    _launch(daemon, options)
     try:
-        _wait(daemon, process)
+        _wait(daemon)
         daemon.import_image()
     except BaseException:
         daemon.stop()
-        process.kill()
-        process.wait()
         raise
     return daemon
 
@@ -182,7 +181,8 @@ def _ensure_possible(namespace: str) -> None:
     raise Unavailable(sentence, "it needs a lab machine of root's, of kind namespaces: sudo .venv/bin/labkit run bash")
 
 
-def _launch(daemon: Daemon, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+def _launch(daemon: Daemon, options: tuple[str, ...]) -> None:
+    """dockerd is starting, as a child of the machine's init, so that it outlives who asked for it."""
     shutil.rmtree(daemon.folder, ignore_errors=True)
     os.makedirs(f"{daemon.folder}/temporary")
     with open(f"{daemon.folder}/runtime", "w", encoding="ascii") as file:
@@ -190,15 +190,15 @@ def _launch(daemon: Daemon, options: tuple[str, ...]) -> subprocess.Popen[bytes]
     os.chmod(file.name, 0o755)  # noqa: S103 - a program
     with open(f"{daemon.folder}/config.json", "w", encoding="ascii") as file:
         file.write("{}")
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _START, "dockerd"]
+    command = ["setsid", "--fork", "unshare", "--mount", "--propagation", "private", "sh", "-ec", _START, daemon.folder]
     with open(f"{daemon.folder}/log", "wb") as log, namespaces.enter(daemon.namespace):
-        return subprocess.Popen(
+        subprocess.run(
             [*command, *_options(daemon), *options],
             env=_environment(daemon.folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            check=True,
         )
 
 
@@ -223,55 +223,55 @@ def _options(daemon: Daemon) -> list[str]:
     ]
 
 
-def _wait(daemon: Daemon, process: subprocess.Popen[bytes]) -> None:
+def _wait(daemon: Daemon) -> None:
     """Raises Refused when the daemon ends instead of answering."""
     deadline = time.monotonic() + READY
     while not daemon.answers:
-        if process.poll() is not None or time.monotonic() > deadline:
+        ended = _pid(daemon.folder) and not _runs(_pid(daemon.folder))
+        if ended or time.monotonic() > deadline:
             with open(f"{daemon.folder}/log", encoding="utf-8", errors="replace") as log:
                 last = (log.read().strip().splitlines() or ["it said nothing"])[-1]
             raise Refused(f"failed to start Docker's daemon in namespace '{daemon.namespace}': {last}")
         time.sleep(0.05)
 
 
+def _pid(folder: str) -> int:
+    """Return the daemon's PID, 0 before it has one."""
+    with suppress(OSError, ValueError), open(f"{folder}/started", encoding="ascii") as file:
+        return int(file.read())
+    return 0
+
+
 def _end(pid: int) -> None:
-    """The process has ended, asked first, and killed where it does not within 15 seconds."""
-    deadline = time.monotonic() + 15
+    """The process has ended, and with it, by PDEATHSIG, its containerd. What it would tidy up goes anyway."""
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-        while _runs(pid):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+        while pid and _runs(pid):
+            os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
 
 
 def _runs(pid: int) -> bool:
-    """Return whether the process is there, and has not only to be waited for."""
-    with suppress(ChildProcessError):
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
-    with suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-        return stat.read().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+    return os.path.exists(f"/proc/{pid}")
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """Return the variables of a daemon and its clients: no proxy, no setting and no other daemon of the user's."""
-    libraries = os.path.join(UNPACKED, "lib")
+    """Return the variables of a daemon and its clients: no proxy, no setting and no other daemon of the user's, but
+    labkit's own, by which its processes are known."""
     return {
+        **{name: value for name, value in os.environ.items() if name.startswith("LABKIT_")},
         "PATH": _path(),
         "HOME": folder,
         "TMPDIR": f"{folder}/temporary",
         "DOCKER_HOST": f"unix://{folder}/socket",
         "DOCKER_CONFIG": f"{folder}/client",
         "DOCKER_BUILDKIT": "0",
-        **({"LD_LIBRARY_PATH": libraries} if _is_unpacked() else {}),
+        **({"LD_LIBRARY_PATH": f"{UNPACKED}/lib"} if _is_unpacked() else {}),
     }
 
 
 def _path() -> str:
     """Return where programs are: an installed Docker first, else the one that set-up unpacked."""
-    unpacked = [os.path.join(UNPACKED, "usr", name) for name in ("sbin", "bin")]
-    return ":".join([_installed_path(), *(unpacked if _is_unpacked() else [])])
+    return f"{_installed_path()}:{UNPACKED}/bin" if _is_unpacked() else _installed_path()
 
 
 def _installed_path() -> str:
@@ -279,12 +279,12 @@ def _installed_path() -> str:
 
 
 def _is_unpacked() -> bool:
-    return shutil.which("dockerd", path=_installed_path()) is None and os.path.isdir(UNPACKED)
+    return shutil.which("dockerd", path=_installed_path()) is None and os.path.exists(f"{UNPACKED}/bin/dockerd")
 
 
 def _busybox() -> str | None:
     """Return a busybox that needs no libraries: those of the computer are not in the image."""
-    for path in (os.path.join(UNPACKED, "usr/bin/busybox"), os.path.join(UNPACKED, "bin/busybox"), "/bin/busybox"):
+    for path in (f"{UNPACKED}/bin/busybox", "/bin/busybox"):
         with suppress(OSError), open(path, "rb") as file:
             if b"/ld-" not in file.read(4096):  # an interpreter is named near the beginning (elf(5), PT_INTERP)
                 return path
