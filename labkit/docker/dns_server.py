@@ -33,6 +33,7 @@ _HEADER = 12  # bytes
 _UDP, _TCP = 512, 65535  # bytes that an answer may have; over UDP a query may allow more (RFC 6891)
 _LOOK = 1.0  # seconds between two looks for what has gone
 _PATIENCE = 2.0  # seconds that a TCP connection may say nothing
+_REMEMBERED = 4096  # answers
 _MOST = 64  # TCP connections of one container at a time
 
 
@@ -168,7 +169,7 @@ class Served:
 
     def _datagram(self) -> None:
         message, sender = self.udp.recvfrom(65535)
-        reply = answer(message, self.server.names, self.container)
+        reply = self.server.answer(message, self.container)
         if reply is not None:
             self.udp.sendto(reply, sender)
 
@@ -210,7 +211,7 @@ class Talk:
             self.came += data
             while len(self.came) >= 2 and len(self.came) >= 2 + (length := int.from_bytes(self.came[:2], "big")):
                 message, self.came = self.came[2 : 2 + length], self.came[2 + length :]
-                reply = answer(message, self.served.server.names, self.served.container, _TCP)
+                reply = self.served.server.answer(message, self.served.container, _TCP)
                 if reply is not None and self.sock.send(len(reply).to_bytes(2, "big") + reply) != len(reply) + 2:
                     data = b""  # who does not read is not answered
         except BlockingIOError:
@@ -232,6 +233,7 @@ class Server:
         self.owner = owner
         owner.setblocking(False)
         self.names = Names()
+        self._known: dict[tuple[str, int | None, bytes], bytes] = {}
         self.served: dict[str, Served] = {}
         self._told = b""
         self._sockets: deque[socket.socket] = deque()
@@ -249,6 +251,19 @@ class Server:
         if self._readers.pop(sock.fileno(), None):
             self._poll.unregister(sock)
         sock.close()
+
+    def answer(self, message: bytes, asker: str, most: int | None = None) -> bytes | None:
+        """Return what `answer` returns; what was asked before is known, but for the order of several addresses."""
+        question = (asker, most, message[2:])
+        reply = self._known.get(question)
+        if reply is not None:
+            return message[:2] + reply
+        new = answer(message, self.names, asker, most)
+        if new is not None and int.from_bytes(new[6:8], "big") <= 1:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[question] = new[2:]
+        return new
 
     def run(self) -> None:
         """Answer until the owner has gone."""
@@ -285,6 +300,7 @@ class Server:
                 Endpoint(network, container, address, tuple(aliases))
                 for network, container, address, aliases in what["endpoints"]
             )
+            self._known.clear()
         elif verb == "serve":
             self._stop(what["container"])
             udp, tcp = self._sockets.popleft(), self._sockets.popleft()
