@@ -14,7 +14,6 @@ import pytest
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "docker: it compares with a real Docker, running or recorded")
     config.addinivalue_line("markers", "as_root: only root can do it")
-    config.addinivalue_line("markers", "docker: a real Docker daemon is asked, too")
     config.addinivalue_line("markers", "as_user: root would be let in where a user is refused")
 
 
