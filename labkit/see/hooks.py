@@ -27,10 +27,11 @@ _LAST = 2**31 - 1
 # What makes the kernel track connections in a namespace: rules that ask for their state, and NAT.
 _TRACKING = re.compile(
     r"-m (?:conntrack|state|connmark|connbytes|connlimit|connlabel|helper)\b"
-    r"|-j (?:SNAT|DNAT|MASQUERADE|REDIRECT|NETMAP|CONNMARK|CT)\b"
-    r"|(?<![\w\"-])(?:ct (?:state|status|mark|count|original|reply|direction|zone|helper|expiration|label)"
+    r"|-j (?:SNAT|DNAT|MASQUERADE|REDIRECT|NETMAP|CONNMARK|CT(?! --notrack))\b"
+    r"|(?<![\w-])(?:ct (?:state|status|mark|count|original|reply|direction|zone|helper|expiration|label)"
     r"|masquerade|redirect|[sd]nat)\b"
 )
+_QUOTED = re.compile(r'"[^"]*"|--comment [^"\s]\S*')  # comments, prefixes of logs, names of links
 _NAMES = {-300: "raw", -150: "mangle", -100: "dstnat", 0: "filter", 50: "security", 100: "srcnat"}
 _JUMP = re.compile(r"(?:-[jg]|jump|goto) (\S+)")
 _COLUMN, _GAP = 320.0, 96.0
@@ -93,7 +94,8 @@ def _at_hooks(ruleset: Ruleset, family: str) -> dict[str, list[_Line]]:
     for chain in ruleset.chains.values():
         if chain.hook in found and _is_of(chain, family) and not _does_nothing(ruleset, chain):
             found[chain.hook].append(_line(ruleset, chain))
-    tracks = any(_TRACKING.search(rule.text) for rule in ruleset.rules.values())
+    ours = [rule for key, rule in ruleset.rules.items() if key[0] in _families(family)]
+    tracks = any(_TRACKING.search(_QUOTED.sub("", rule.text)) for rule in ours)
     for hook, number in _TRACKED.items():
         about = "on: a rule needs it" if tracks else "off: no rule needs it"
         found[hook].append(_Line(number, "", "connection tracking", about, dim=not tracks))
@@ -102,9 +104,12 @@ def _at_hooks(ruleset: Ruleset, family: str) -> dict[str, list[_Line]]:
     return {hook: sorted(lines, key=lambda line: line.number) for hook, lines in found.items()}
 
 
+def _families(family: str) -> tuple[str, str, str]:
+    return family, "inet", f"legacy {family}"
+
+
 def _is_of(chain: Chain, family: str) -> bool:
-    ours = (family, "inet", f"legacy {family}")
-    return chain.family in ours or (chain.family == "netdev" and chain.hook in _EDGES)
+    return chain.family in _families(family) or (chain.family == "netdev" and chain.hook in _EDGES)
 
 
 def _does_nothing(ruleset: Ruleset, chain: Chain) -> bool:
