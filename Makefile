@@ -3,7 +3,7 @@
 SETUP = python=$$(sh setup/find-python) && "$$python" -E -m setup
 BIN = .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help lab setup test test-all test-setup bench lint format lock pictures hooks uninstall
+.PHONY: help lab setup docker test test-all test-setup bench lint format lock pictures hooks uninstall
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | expand -t 14
@@ -13,6 +13,9 @@ lab: setup       ## set up what is missing, then open the course in JupyterLab (
 
 setup:           ## set up only: system packages, .venv, the kernel
 	@$(SETUP) lessons
+
+docker: setup    ## unpack a Docker for `labkit dockerd`; nothing is installed, no service starts
+	@$(SETUP) docker
 
 test: test-setup ## set up what tests need too, then every test, as an ordinary user and as root (ARGS="pure live": those only)
 	@exec $(BIN)/python tests/run.py $(ARGS)

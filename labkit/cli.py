@@ -31,6 +31,7 @@ COMMANDS = (
     Command("see", "labkit.commands.see", "show the network of this lab machine"),
     Command("capture", "labkit.commands.capture", "print frames as they come, or write them for Wireshark"),
     Command("trace", "labkit.commands.trace", "follow one packet hop by hop, and say what decided its way"),
+    Command("dockerd", "labkit.commands.dockerd", "start a real Docker daemon in this lab machine"),
     Command("doctor", "labkit.machine.doctor", "say what this computer can do, and what to do about the rest"),
     Command("prove", "labkit.machine.prove", "show that a command leaves the computer's network as it was"),
     Command("grade", "labkit.grading.grade", "run exercises and say what they are worth"),

@@ -5,6 +5,7 @@
     packages     the system's programs, by apt, with service starts denied
     policy       how starts are denied, so that nothing stays denied after a crash
     environment  .venv from the lock file, labkit in it, the kernel in it
+    docker       a Docker daemon for `labkit dockerd`, unpacked and not installed
     witness      did set-up change the computer's network?
     uninstall    the way back
 

@@ -1,4 +1,4 @@
-"""`python3 -m setup lessons|tests|all [--witness FILE]` and `python3 -m setup uninstall [--course]`."""
+"""`python3 -m setup lessons|tests|all|docker [--witness FILE]` and `python3 -m setup uninstall [--course]`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ def set_up(kind: str) -> None:
     python = environment.interpreter()
     packages.provide(packages.FOR[kind], python)
     environment.provide("lessons" if kind == "lessons" else "tests", python)
-    if kind != "lessons":
-        docker.provide()
+    if kind != "lessons" and os.geteuid() == 0:  # the tests beside a real Docker are root's
+        try:
+            docker.provide()
+        except SetupError as error:
+            say(f"{error}. What is lost: the tests beside a real Docker.")
 
 
 def main() -> int:
     """Return the exit status: 0 when what was asked for is there, 1 after one sentence that says why not."""
     parser = argparse.ArgumentParser(prog="python3 -m setup", description=__doc__)
-    parser.add_argument("what", choices=[*packages.FOR, "uninstall"])
+    parser.add_argument("what", choices=[*packages.FOR, "docker", "uninstall"])
     parser.add_argument("--witness", metavar="FILE", help="write what set-up changed in the computer's network to FILE")
     parser.add_argument("--course", action="store_true", help="uninstall: remove the learner's working copy too")
     options = parser.parse_args()
@@ -34,6 +37,8 @@ def main() -> int:
     try:
         if options.what == "uninstall":
             uninstall.uninstall(course=options.course)
+        elif options.what == "docker":
+            docker.provide()
         else:
             set_up(options.what)
     except SetupError as error:

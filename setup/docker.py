@@ -1,7 +1,7 @@
-"""A Docker daemon for the tests, unpacked and not installed: installed, its service would start with the computer.
+"""A Docker daemon, unpacked and not installed: installed, its service would start with the computer.
 
-Its programs go to `.venv/docker/bin`, a library that the system may lack to `.venv/docker/lib`. Nobody but the tests of
-labkit.docker starts them, each time in a lab machine; they need root for it, and so is it left out for others.
+Its programs go to `.venv/docker/bin`, a library that the system may lack to `.venv/docker/lib`. Only `labkit dockerd`
+and the tests of labkit.docker start them, in a lab machine. No step needs root.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 
-from . import VENV, packages, say
+from . import VENV, SetupError, packages, say
 
 FOLDER = os.path.join(VENV, "docker")
 DOCKER = ("docker.io", "containerd", "runc")
@@ -26,19 +26,16 @@ PROGRAMS = (
 
 
 def provide(folder: str = FOLDER) -> None:
-    """As root: a Docker daemon can be started, and an image be made for it; one sentence says if not."""
+    """A Docker daemon can be started, and an image be made for it. Raises SetupError."""
     installed = f"{os.environ.get('PATH', os.defpath)}:{packages.SBIN}"
     unpacked = os.path.join(folder, "bin")
-    if os.geteuid() != 0 or (
-        shutil.which("dockerd", path=f"{installed}:{unpacked}") and shutil.which("busybox", path=unpacked)
-    ):
+    if shutil.which("dockerd", path=f"{installed}:{unpacked}") and shutil.which("busybox", path=unpacked):
         return
     wanted = [*(() if shutil.which("dockerd", path=installed) else DOCKER), BUSYBOX]
     say(f"unpacking, not installing: {' '.join(wanted)}")
     with tempfile.TemporaryDirectory(prefix="labkit-", dir=os.path.dirname(folder)) as work:
         if reason := _download(wanted, work):
-            say(f"not unpacked: {', '.join(wanted)} ({reason}). What is lost: the tests beside a real Docker.")
-            return
+            raise SetupError(f"failed to unpack {', '.join(wanted)}: {reason}")
         for name in WHERE_THERE_IS_ONE if len(wanted) > 1 else ():
             _download([name], work)
         shutil.rmtree(folder, ignore_errors=True)

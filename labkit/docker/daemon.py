@@ -32,7 +32,7 @@ IMAGE = "labkit/busybox"
 UNPACKED = os.path.join(
     sys.prefix, "docker"
 )  # where set-up for tests unpacks Debian's packages without installing them
-READY = 60.0  # seconds that a daemon may take to answer
+PATIENCE = {"namespaces": 60.0, "uml": 300.0}  # seconds that a daemon may take to answer, and a command of Docker's
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _RUNTIME = """#!/bin/sh
 # labkit: runc, whose containers get no control groups of their own.
@@ -51,9 +51,10 @@ for settings in /proc/sys/kernel /proc/sys/fs /proc/sys/vm; do
     mount --bind $settings $settings
     mount -o remount,bind,ro $settings
 done
-findmnt -rno TARGET -t cgroup,cgroup2 | while read -r groups; do
+findmnt -rno TARGET -t cgroup,cgroup2 >"$0/groups" || mount -t cgroup2 none /sys/fs/cgroup
+while read -r groups; do
     [ ! -d "$groups" ] || mount -o remount,bind,ro "$groups"
-done
+done <"$0/groups"
 exec dockerd "$@"
 """
 
@@ -75,7 +76,7 @@ class Daemon:
         """Docker's version: 20.10.24+dfsg1"""
         return self.docker("version", "--format", "{{.Server.Version}}")
 
-    def docker(self, *words: str, timeout: float = 60.0) -> str:
+    def docker(self, *words: str, timeout: float | None = None) -> str:
         """Return what `docker WORDS` prints, without the last newline. Raises Refused with Docker's own sentence."""
         environment = _environment(self.folder)
         done = subprocess.run(
@@ -85,7 +86,7 @@ class Daemon:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout or _patience(),
             check=False,
         )
         if done.returncode:
@@ -126,16 +127,15 @@ class Daemon:
 
 def missing() -> str:
     """Return why there can be no daemon in this lab machine, in half a sentence; "" where there can."""
-    if here.kind() == "uml":
-        return "User-Mode Linux has no nftables for IPv4 and no overlay"
     with open("/proc/self/uid_map", encoding="ascii") as file:
         if file.read().split() != ["0", "0", "4294967295"]:
-            return "it needs more users than the one of an ordinary user's lab machine"
-    path = _path()
-    for program, package in (("dockerd", "docker.io"), ("docker", "docker.io"), ("iptables", "iptables")):
-        if shutil.which(program, path=path) is None:
-            return f"the command '{program}' of the package {package} is not installed"
-    return "" if _busybox() else "the static busybox of the package busybox-static is not installed"
+            return "it needs more users than the one of an ordinary user's lab machine of kind namespaces"
+    for program in ("dockerd", "docker"):
+        if shutil.which(program, path=_path()) is None:
+            return f"there is no {program} on this computer"
+    if shutil.which("iptables", path=_path()) is None:
+        return "there is no iptables on this computer"
+    return "" if _busybox() else "there is no static busybox on this computer"
 
 
 def start(namespace: str = "host", *options: str) -> Daemon:
@@ -173,12 +173,12 @@ def _folder(namespace: str) -> str:
 
 def _ensure_possible(namespace: str) -> None:
     why = missing()
-    if not why:
-        return
     sentence = f"failed to start Docker's daemon in namespace '{namespace}': {why}"
-    if "installed" in why:
-        raise CommandNotInstalled(sentence, f"sudo apt install {why.split('package ')[1].split()[0]}")
-    raise Unavailable(sentence, "it needs a lab machine of root's, of kind namespaces: sudo .venv/bin/labkit run bash")
+    if why.startswith("there is no"):
+        package = "sudo apt install iptables" if "iptables" in why else "unpack it, which installs nothing: make docker"
+        raise CommandNotInstalled(sentence, package)
+    if why:
+        raise Unavailable(sentence, "start one as root (sudo .venv/bin/labkit run bash), or one of kind uml")
 
 
 def _launch(daemon: Daemon, options: tuple[str, ...]) -> None:
@@ -225,14 +225,23 @@ def _options(daemon: Daemon) -> list[str]:
 
 def _wait(daemon: Daemon) -> None:
     """Raises Refused when the daemon ends instead of answering."""
-    deadline = time.monotonic() + READY
+    deadline = time.monotonic() + _patience()
     while not daemon.answers:
         ended = _pid(daemon.folder) and not _runs(_pid(daemon.folder))
         if ended or time.monotonic() > deadline:
-            with open(f"{daemon.folder}/log", encoding="utf-8", errors="replace") as log:
-                last = (log.read().strip().splitlines() or ["it said nothing"])[-1]
-            raise Refused(f"failed to start Docker's daemon in namespace '{daemon.namespace}': {last}")
+            raise Refused(f"failed to start Docker's daemon in namespace '{daemon.namespace}': {_last_words(daemon)}")
         time.sleep(0.05)
+
+
+def _patience() -> float:
+    return PATIENCE[here.kind() or "namespaces"]
+
+
+def _last_words(daemon: Daemon) -> str:
+    """Return the last line of the daemon's log that is not an invitation to read its help."""
+    with open(f"{daemon.folder}/log", encoding="utf-8", errors="replace") as log:
+        lines = [line.strip() for line in log if line.strip() and not line.startswith("See ")]
+    return lines[-1].removeprefix("Status: ") if lines else "it said nothing"
 
 
 def _pid(folder: str) -> int:

@@ -31,7 +31,7 @@ MAY["saved"] = set()
 MAY["author"].add("saved")
 for _above in ("grading", "author"):
     MAY[_above].add("course")
-MAY["commands"] = {"errors", "net", "state", "packets", "tracing", "see"}
+MAY["commands"] = {"errors", "net", "state", "packets", "tracing", "see", "docker"}
 MAY["commands"].add("grading")  # its files, written as a whole
 MAY["cli"] = MAY["in_guest"] = MAY["completion"] = MAY["pytest_plugin"] = {
     *ORDER,

@@ -49,6 +49,20 @@ GROUPS = {
             machine="namespaces",
             differs_as_root=True,
         ),
+        Group(
+            "docker",
+            ((f"{BIN}/labkit", "run", "--", *PYTEST, "tests/docker/test_docker_recorded.py"),),
+            machine="namespaces",
+        ),
+        Group(
+            "dockerd",
+            (
+                (f"{BIN}/labkit", "run", "--", *PYTEST, "tests/docker/test_docker_daemon.py", "tests/docker/test_docker_names.py"),
+                (*PYTEST, "tests/docker/test_docker_machine.py"),
+            ),
+            machine="namespaces",
+            root_only=True,
+        ),
         Group("machine", ((*PYTEST, "tests/machine", "--ignore-glob=*/test_uml*"),), differs_as_root=True),
         Group("walls", ((*PYTEST, *WALLS),), machine="uml", differs_as_root=True),
         Group("books", ((*PYTEST, *NBVAL, *PARALLEL, "notebooks", "solutions", "tests/books"),), machine="namespaces"),
