@@ -15,6 +15,7 @@ NBVAL = (
 )
 # What a guest may not do, and what is left when it dies: of User-Mode Linux the part that differs as root.
 WALLS = ("tests/machine/test_uml_walls.py", "tests/machine/test_uml_death.py")
+BESIDE_DOCKER = ("tests/docker/test_docker_daemon.py", "tests/docker/test_docker_names.py")
 NBVAL_UML = ("--nbval", "--nbval-kernel-name=labkit-uml", *NBVAL[2:])
 
 
@@ -57,7 +58,7 @@ GROUPS = {
         Group(
             "dockerd",
             (
-                (f"{BIN}/labkit", "run", "--", *PYTEST, "tests/docker/test_docker_daemon.py", "tests/docker/test_docker_names.py"),
+                (f"{BIN}/labkit", "run", "--", *PYTEST, *BESIDE_DOCKER),
                 (*PYTEST, "tests/docker/test_docker_machine.py"),
             ),
             machine="namespaces",
