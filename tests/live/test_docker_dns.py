@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from dnslib import DNSRecord
 
-from labkit.docker import dns
-from labkit.docker.dns import Endpoint, Resolver, lookup
+from labkit.docker import dns, lookup
+from labkit.docker.dns import Endpoint, Resolver
 from labkit.errors import LabkitError, NotFound, Refused, WrongUse
 from labkit.lab.build import build
 from labkit.lab.run import run
