@@ -58,7 +58,9 @@ class Resolver:
     def __init__(self) -> None:
         ensure_lab_machine("start the embedded DNS")
         self._served: dict[str, str] = {}  # container -> its namespace
-        self._ruled: set[int] = set()  # inodes of namespaces that have the jumps to our chains
+        self._ruled: set[int] = (
+            set()
+        )  # inodes of namespaces that got the jumps to our chains; the kernel uses them again
         self._endpoints: list[Endpoint] = []
         self._start()
 
@@ -80,19 +82,17 @@ class Resolver:
         namespace = namespace or container
         failed = f"failed to serve names in namespace '{namespace}'"
         self._ensure_running(failed)
-        with ExitStack() as sockets:
-            udp, tcp = (
-                sockets.enter_context(sock) for sock in namespaces.inside(namespace, lambda: _open(failed, namespace))
-            )
+        with ExitStack() as sockets, ExitStack() as undo:
+            opened = namespaces.inside(namespace, lambda: _open(failed, namespace))
+            udp, tcp = (sockets.enter_context(sock) for sock in opened)
             inode = namespaces.inode(namespace)
-            jumps = "" if inode in self._ruled else _JUMPS
-            rules = _RULES.format(jumps=jumps, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1])
-            command = iptables.apply(rules, namespace=namespace)
-            self._ruled.add(inode)
+            command = self._lead_to(udp, tcp, namespace, inode)
+            undo.callback(forget_resolv_conf, namespace)
             _write_resolv_conf(namespace)
             what = {"container": container, "namespace": namespace, "inode": inode}
-            self._served[container] = namespace
             self._tell(failed, [udp.fileno(), tcp.fileno()], verb="serve", **what)
+            undo.pop_all()
+        self._served[container] = namespace
         return command
 
     def update(self, endpoints: Iterable[Endpoint]) -> None:
@@ -119,7 +119,7 @@ class Resolver:
         self.update(self._endpoints)
         there = namespaces.names()
         self._served = {container: name for container, name in self._served.items() if name in there}
-        for container, name in self._served.items():
+        for container, name in list(self._served.items()):
             self.serve(container, name)
 
     def close(self) -> None:
@@ -133,6 +133,14 @@ class Resolver:
         there = ", ".join(sorted(self._served)) or "nobody"
         does = "has ended; it answered" if self.ended else "answers"
         return f"{NAME}, process {self.pid}, {does} {there}"
+
+    def _lead_to(self, udp: socket.socket, tcp: socket.socket, namespace: str, inode: int) -> Command:
+        """What is sent to port 53 of 127.0.0.11 in the namespace comes to these sockets."""
+        jumps = "" if inode in self._ruled and _jumps_there(namespace) else _JUMPS
+        rules = _RULES.format(jumps=jumps, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1])
+        command = iptables.apply(rules, namespace=namespace)
+        self._ruled.add(inode)
+        return command
 
     def _start(self) -> None:
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by _end
@@ -205,6 +213,10 @@ def _open(failed: str, namespace: str) -> tuple[socket.socket, socket.socket]:
         hint = f"sockets there: ip netns exec {namespace} ss -lnut"
         raise Refused(f"{failed}: {ADDRESS}: {cause(number)}", hint, errno=number) from error
     return udp, tcp
+
+
+def _jumps_there(namespace: str) -> bool:
+    return f"-A OUTPUT -d {ADDRESS}/32 -j DOCKER_OUTPUT" in iptables.save("nat", namespace=namespace)
 
 
 def _write_resolv_conf(namespace: str) -> None:

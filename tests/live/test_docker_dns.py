@@ -196,6 +196,17 @@ def test_where_the_rules_are_refused_nothing_is_left(resolver, green, monkeypatc
     assert "green" not in repr(resolver)
 
 
+def test_a_namespace_with_the_number_of_one_that_is_gone_gets_its_rules(resolver, green, monkeypatch):
+    monkeypatch.setattr(resolver, "_ruled", {namespace.inode("green")})
+    resolver.serve("green")
+    resolver.update([*ENDPOINTS, Endpoint("red", "green", "172.18.0.4")])
+    assert lookup("green", "db")
+    resolver.serve("green")
+    assert lookup("green", "db")
+    assert iptables.save("nat", namespace="green").count("-A ") == 6
+    resolver.stop("green")
+
+
 def test_a_container_that_is_stopped_is_answered_no_more(resolver, green):
     resolver.serve("green")
     resolver.update([*ENDPOINTS, Endpoint("red", "green", "172.18.0.4")])
