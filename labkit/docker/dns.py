@@ -17,13 +17,14 @@ import weakref
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from json import dumps
 from typing import IO, Any
 
 from dnslib import RCODE, DNSError, DNSRecord
 
 from labkit.docker.dns_server import ADDRESS, NAME, Endpoint, forget_resolv_conf, resolv_conf
-from labkit.errors import LabkitError, Refused, WrongUse, cause
+from labkit.errors import Refused, WrongUse, cause
 from labkit.net import iptables
 from labkit.net import namespace as namespaces
 from labkit.net.command import Command
@@ -245,32 +246,28 @@ class Reply:
         if self.status == "NOERROR":
             return f"{self.name} {self.type}: the name exists, and has no such record"
         if self.status == "REFUSED":
-            return f"{self.name} {self.type}: REFUSED, not a name that {ADDRESS} knows, and it has nobody to ask"
+            return f"{self.name} {self.type}: REFUSED, {ADDRESS} does not know it and has nobody to ask"
         return f"{self.name} {self.type}: {self.status}"
 
 
-def lookup(namespace: str, name: str, type: str = "A", *, server: str = ADDRESS, timeout: float = 2.0) -> Reply:  # noqa: A002
+def lookup(namespace: str, name: str, type: str = "A", *, timeout: float = 2.0) -> Reply:  # noqa: A002
     """Ask the name server of a container for `name`; what is too long for UDP is asked again over TCP.
 
     `type`: "A", "AAAA", "PTR" (with an address for a name)...; `timeout`: seconds.
     Raises WrongUse, NotFound, Refused. Same as: ip netns exec NAMESPACE dig @127.0.0.11 NAME TYPE"""
     failed = f"failed to look up '{name}' in namespace '{namespace}'"
-    asked = f"{'.'.join(reversed(name.split('.')))}.in-addr.arpa" if type == "PTR" and "arpa" not in name else name
     try:
-        query = DNSRecord.question(asked, type)
-        message = query.pack()
+        message = DNSRecord.question(_reverse(name) if type == "PTR" else name, type).pack()
     except (DNSError, ValueError) as error:
         raise WrongUse(f"{failed}: no query for such a name or type", _QUERIES) from error
     try:
-        reply = _ask(namespace, server, message, socket.SOCK_DGRAM, timeout)
+        reply = _ask(namespace, message, socket.SOCK_DGRAM, timeout)
         if reply.header.tc:
-            reply = _ask(namespace, server, message, socket.SOCK_STREAM, timeout)
-    except LabkitError:
-        raise
+            reply = _ask(namespace, message, socket.SOCK_STREAM, timeout)
     except (OSError, DNSError) as error:
         number = getattr(error, "errno", None) or 0
         why = cause(number) if number else "no answer" if isinstance(error, TimeoutError) else str(error)
-        raise Refused(f"{failed}: {server}: {why}", _NOBODY, errno=number) from error
+        raise Refused(f"{failed}: {ADDRESS}: {why}", _NOBODY, errno=number) from error
     answers = tuple(str(record.rdata).rstrip(".") for record in reply.rr)
     status = RCODE.forward.get(reply.header.rcode, str(reply.header.rcode))
     return Reply(name, type, status, answers, reply.rr[0].ttl if reply.rr else 0)
@@ -280,11 +277,18 @@ _QUERIES = "between two dots of a name stand at most 63 characters; types: A, AA
 _NOBODY = f"{ADDRESS} answers in containers on a user-defined network, while {NAME} runs: ps -C {NAME}"
 
 
-def _ask(namespace: str, server: str, message: bytes, kind: socket.SocketKind, timeout: float) -> DNSRecord:
+def _reverse(address: str) -> str:
+    """172.18.0.2 → 2.0.18.172.in-addr.arpa; other names stay"""
+    with suppress(ValueError):
+        return IPv4Address(address).reverse_pointer
+    return address
+
+
+def _ask(namespace: str, message: bytes, kind: socket.SocketKind, timeout: float) -> DNSRecord:
     """Return the answer that belongs to `message`. Raises OSError, DNSError."""
     with namespaces.inside(namespace, lambda: socket.socket(socket.AF_INET, kind)) as sock:
         sock.settimeout(timeout)
-        sock.connect((server, 53))
+        sock.connect((ADDRESS, 53))
         if kind == socket.SOCK_DGRAM:
             sock.send(message)
             return DNSRecord.parse(sock.recv(65535))

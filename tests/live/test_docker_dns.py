@@ -109,7 +109,7 @@ def test_the_rules_are_dockers(resolver):
         (
             "example.com",
             "A",
-            "example.com A: REFUSED, not a name that 127.0.0.11 knows, and it has nobody to ask",
+            "example.com A: REFUSED, 127.0.0.11 does not know it and has nobody to ask",
         ),
     ],
 )
