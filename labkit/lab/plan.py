@@ -134,5 +134,6 @@ def _far_sides(topology: Topology) -> Iterator[Operation]:
             mac = container_mac(cable.container.name, cable.interface)
             yield neighbour.add.plan(ip, mac, cable.bridge.name, namespace=cable.namespace)
     for cable in topology.cables:
-        if cable.other is None:
-            yield link.show.plan(cable.name, namespace=cable.namespace)
+        if cable.other is not None:  # it was down when its other end was asked for
+            yield link.show.plan(cable.interface.name, namespace=cable.container.name)
+        yield link.show.plan(cable.name, namespace=cable.namespace)

@@ -1,6 +1,6 @@
 """The kernel's objects: one module each, one verb per function, in iproute2's words.
 
-A module is loaded when it is first used: after `from labkit import net`, `net.rule.add(...)` needs no import of its own.
+A module is loaded when it is first used: after `from labkit import net`, `net.rule.add(...)` needs no other import.
 """
 
 from __future__ import annotations

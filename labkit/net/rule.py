@@ -45,7 +45,7 @@ def _selectors(what: str, from_: str | None, to: str | None, iif: str | None) ->
     lengths = {"from": 0, "to": 0}
     families: dict[str, int] = {}
     attributes: Attributes = ()
-    words = "" if from_ else " from all"
+    words = ""
     for word, text, kind in (("from", from_, _SRC), ("to", to, _DST)):
         if text is not None:
             families[text], lengths[word], packed = _network(what, word, text)

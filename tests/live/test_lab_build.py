@@ -470,3 +470,18 @@ def test_a_lab_has_a_line_of_its_own() -> None:
         assert repr(lab) == "Lab 'lab': 2 containers"
         assert lab.commands() == PAIR.commands()
         assert lab.namespaces == ("red", "blue")
+
+
+def test_cables_between_containers_carry_at_once() -> None:
+    """The kernel is asked for either end once both are up; else it acts on the carrier up to a second later."""
+    router = Container(
+        "router",
+        interfaces=(Interface("eth0", "10.1.0.1/24", "red"), Interface("eth1", "10.2.0.1/24", "blue")),
+        sysctls={"net.ipv4.ip_forward": 1},
+    )
+    red, blue = (
+        Container(name, f"10.{n}.0.2/24", "router", gateway=f"10.{n}.0.1") for n, name in ((1, "red"), (2, "blue"))
+    )
+    for _ in range(10):
+        with build(Topology(red, router, blue)) as lab:
+            assert lab.ping("red", "blue", timeout=0.5)
