@@ -31,6 +31,7 @@ from labkit.net.operation import Operation, perform
 __all__ = ["Docker", "clear"]
 
 _FORWARD = "net.ipv4.ip_forward"
+_GROUP = 99  # of links about to be deleted
 _BRIDGE_NF = "net.bridge.bridge-nf-call-iptables"
 _dockers: dict[str, Docker] = {}
 
@@ -298,12 +299,12 @@ class Docker:
             del _dockers[self.host]
         with suppress(LabkitError):  # the host may be gone already
             self._withdraw(self._every_rule())
+        self._delete_links()
         for one in reversed(self._containers.values()):
             one.ports, one.gateway = (), None
+            one.endpoints.clear()
             self._stop(one)
             one.close()
-        with suppress(LabkitError):
-            perform(link.delete.plan(n.bridge, namespace=self.host) for n in self._networks.values() if n.pool)
         self._end()
 
     def __enter__(self) -> Self:
@@ -415,6 +416,16 @@ class Docker:
         self._backend = iptables.backend(self.host)
         self._set({_FORWARD: "1"})
         self._add_network(what, networks.new(what, DEFAULT, options, self._networks.values(), self._used()))
+
+    def _delete_links(self) -> None:
+        """Bridges and veths are gone, as one group: it costs no more than one of them."""
+        links = [network.bridge for network in self._networks.values() if network.pool]
+        links += [place.host_side for one in self._containers.values() for place in one.endpoints.values()]
+        for name in links:
+            with suppress(LabkitError):  # somebody has deleted it, or the whole host
+                perform([link.set_group.plan(name, _GROUP, namespace=self.host)])
+        with suppress(LabkitError):
+            perform([link.delete_group.plan(_GROUP, namespace=self.host)])
 
     def _end(self) -> None:
         self._proxy.end()

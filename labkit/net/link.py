@@ -17,6 +17,7 @@ __all__ = [
     "move",
     "rename",
     "set_down",
+    "set_group",
     "set_mac",
     "set_master",
     "set_mtu",
@@ -208,6 +209,14 @@ def set_mac(name: str, mac: str, *, namespace: str = "host") -> Operation:
     """The link's MAC is `mac`. Raises WrongUse, NotFound. Same as: ip link set NAME address MAC"""
     check_mac(f"failed to set '{name}' in namespace '{namespace}'", mac)
     return _set(name, namespace, f"address {mac}", ((_ADDRESS, pack_mac(mac)),))
+
+
+@verb
+def set_group(name: str, group: int, *, namespace: str = "host") -> Operation:
+    """The link is of a group, which `delete_group` deletes as a whole. Raises NotFound.
+
+    Same as: ip link set NAME group GROUP"""
+    return _set(name, namespace, f"group {group}", ((_GROUP, _number(group)),))
 
 
 @verb

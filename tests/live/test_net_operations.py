@@ -45,6 +45,7 @@ CASES: dict[str, tuple[str, Callable[[str], Operation]]] = {
     ),
     "up": (VETH, lambda ns: link.set_up("v", namespace=ns)),
     "down": (SUBNET, lambda ns: link.set_down("v", namespace=ns)),
+    "group": (VETH, lambda ns: link.set_group("v", 7, namespace=ns)),
     "mtu": (VETH, lambda ns: link.set_mtu("v", 68, namespace=ns)),
     "mac": (VETH, lambda ns: link.set_mac("v", MAC, namespace=ns)),
     "master": (f"{VETH} && {BRIDGE}", lambda ns: link.set_master("v", "b", namespace=ns)),
