@@ -24,6 +24,7 @@ from labkit.state.snapshot import NamespaceState, Snapshot
 from labkit.tracing.following import Following, Role, signature
 from labkit.tracing.headers import Packet, packets_in
 from labkit.tracing.lookups import counters_here
+from labkit.tracing.order import in_order
 from labkit.tracing.probes import Probe
 from labkit.tracing.rules import Event, Listener
 
@@ -183,6 +184,9 @@ def gather(probe: Probe, timeout: float) -> Evidence:
     )  # fmt: skip
     evidence.seen = list(_recognised(evidence))
     evidence.met = _met(following, everywhere.events, _wrappings(evidence))
+    for name, met in evidence.met.items():
+        if len({one.event.family.startswith("legacy") for one in met}) == 2:
+            evidence.met[name] = in_order(met, evidence.ruleset(name).chains)
     return evidence
 
 

@@ -404,3 +404,21 @@ def test_the_picture_of_hooks_is_the_same_with_both_back_ends() -> None:
     assert "   -100 dstnat  nat PREROUTING       iptables, policy accept, 1 rule → DOCKER" in shown[0]
     assert "      0 filter  filter FORWARD  iptables, policy drop, 1 rule" in shown[0]
     assert shown[0] == shown[-1]
+
+
+@needs_nftables
+def test_a_trace_tells_the_rules_of_both_back_ends_in_the_packets_order() -> None:
+    lab = build(WORLD)
+    early, late = (f"type filter hook input priority {p}; ip protocol icmp counter accept" for p in (-5, 5))
+    nftables.apply(f"table ip t {{ chain early {{ {early}; }}; chain late {{ {late}; }}; }}", namespace="blue")
+    iptables.append("filter", "INPUT", "-p icmp -j ACCEPT", namespace="blue", backend="legacy")
+    iptables.append("raw", "PREROUTING", "-p icmp -j ACCEPT", namespace="blue", backend="legacy")
+    trace = lab.trace("blue", from_="red")
+    decided = [decision.text for hop in trace.hops for decision in hop.decided_by if decision.kind == "firewall"]
+    request = decided[:4]
+    assert [text.split(" -p")[0] for text in request] == [
+        "iptables-legacy -t raw -A PREROUTING",
+        "ip protocol icmp counter accept",
+        "iptables-legacy -t filter -A INPUT",
+        "ip protocol icmp counter accept",
+    ]
