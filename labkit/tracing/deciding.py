@@ -161,7 +161,8 @@ class Deciding:
             told = f"dev {resolved.dev}" if resolved else answer.words
             text = f"it left by {step.interface}; asked now, the kernel says: {told}"
             return [Decision("route", text, answer.command)]
-        found = [Decision("route", f"{answer.words} (table {answer.entry.table})", answer.command)]
+        entry = replace(answer.entry, table="main").text  # which table it is from is told after it
+        found = [Decision("route", f"{entry} (table {answer.entry.table})", answer.command)]
         found += _rule(state, packet, iif, src, answer, self.mark(step.namespace))
         return [*found, *self._neighbour(step, resolved, packet)]
 
