@@ -140,17 +140,17 @@ def scenario(name: str) -> Scenario:
     return SCENARIOS[name]
 
 
-def compare(name: str, real: Recording | None = None, *, host: str = "host") -> Comparison:
+def compare(name: str, docker: Recording | None = None, *, host: str = "host") -> Comparison:
     """Return how what stands in this lab machine differs from what Docker makes of a scenario.
 
-    `host`: the namespace that plays the host; containers are namespaces with the scenario's names. `real`: what Docker
-    made (see live), by default the recording. A bridge is its network's by its address. Raises NotFound."""
-    real = real or recorded(name)
+    `host`: the namespace that plays the host; containers are namespaces with the scenario's names, and a bridge is its
+    network's by its address. `docker`: what Docker made (see live), by default the recording. Raises NotFound."""
+    docker = docker or recorded(name)
     there = namespaces.names()
     containers = {container: container for container in scenario(name).containers if container in there}
-    here = read(host, containers, _bridges_here(host, real.tables))
-    equal, lines = differences(real.tables, here)
-    return Comparison(name, real.docker, real.kept, equal, lines)
+    here = read(host, containers, _bridges_here(host, docker.tables))
+    equal, lines = differences(docker.tables, here)
+    return Comparison(name, docker.docker, docker.kept, equal, lines)
 
 
 def differences(real: Tables, here: Tables) -> tuple[Counter[str], tuple[Line, ...]]:
@@ -184,13 +184,27 @@ def recorded(name: str) -> Recording:
 def live(name: str) -> Recording:
     """Return what a real Docker makes of a scenario now, in a namespace of its own that is gone afterwards.
 
+    Each time it is a fresh daemon: an old one remembers which subnets it gave away.
     Raises NotFound, Unavailable, CommandNotInstalled, Refused."""
-    wanted = scenario(name)
-    with _real(wanted.options) as daemon:
-        for words in wanted.words:
+    with _real(scenario(name).options) as daemon:
+        for words in scenario(name).words:
             daemon.docker(*words)
-        with _named(daemon, wanted.containers) as containers:
+        with _named(daemon, scenario(name).containers) as containers:
             return Recording(daemon.version, read(daemon.namespace, containers, _bridges(daemon)))
+
+
+@contextmanager
+def _real(options: tuple[str, ...]) -> Iterator[daemons.Daemon]:
+    namespaces.add(_HOST)
+    try:
+        run(_HOST, "ip link set lo up")
+        daemon = daemons.start(_HOST, *options)
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+    finally:
+        namespaces.delete(_HOST)
 
 
 def write(name: str, recording: Recording) -> None:
@@ -212,20 +226,6 @@ def _bridges_here(host: str, real: Tables) -> dict[str, str]:
         for address in state.addresses
         if address.text in known and address.ifname in bridges
     }
-
-
-@contextmanager
-def _real(options: tuple[str, ...]) -> Iterator[daemons.Daemon]:
-    namespaces.add(_HOST)
-    run(_HOST, "ip link set lo up")
-    try:
-        daemon = daemons.start(_HOST, *options)
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
-    finally:
-        namespaces.delete(_HOST)
 
 
 @contextmanager

@@ -114,7 +114,8 @@ class Daemon:
         with suppress(Refused):
             if there := self.docker("ps", "--all", "--quiet").split():
                 self.docker("rm", "--force", *there)
-        _end(_pid(self.folder))
+        _end(_pid(f"{self.folder}/started"))
+        _end(_pid(f"{self.folder}/run/containerd/containerd.pid"))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -227,7 +228,8 @@ def _wait(daemon: Daemon) -> None:
     """Raises Refused when the daemon ends instead of answering."""
     deadline = time.monotonic() + _patience()
     while not daemon.answers:
-        ended = _pid(daemon.folder) and not _runs(_pid(daemon.folder))
+        pid = _pid(f"{daemon.folder}/started")
+        ended = pid and not _runs(pid)
         if ended or time.monotonic() > deadline:
             raise Refused(f"failed to start Docker's daemon in namespace '{daemon.namespace}': {_last_words(daemon)}")
         time.sleep(0.05)
@@ -244,15 +246,15 @@ def _last_words(daemon: Daemon) -> str:
     return lines[-1].removeprefix("Status: ") if lines else "it said nothing"
 
 
-def _pid(folder: str) -> int:
-    """Return the daemon's PID, 0 before it has one."""
-    with suppress(OSError, ValueError), open(f"{folder}/started", encoding="ascii") as file:
-        return int(file.read())
+def _pid(file: str) -> int:
+    """Return the PID that is written in a file, 0 where there is none."""
+    with suppress(OSError, ValueError), open(file, encoding="ascii") as opened:
+        return int(opened.read())
     return 0
 
 
 def _end(pid: int) -> None:
-    """The process has ended, and with it, by PDEATHSIG, its containerd. What it would tidy up goes anyway."""
+    """The process has ended. What it would tidy up goes anyway."""
     with suppress(ProcessLookupError):
         while pid and _runs(pid):
             os.kill(pid, signal.SIGKILL)

@@ -59,6 +59,7 @@ class Docker:
         self.userland_proxy = userland_proxy
         self._networks: dict[str, Network] = {network.name: network for network in networks.plain()}
         self._containers: dict[str, Container] = {}
+        self._took: IPv4Network | None = None  # the last of the pools that was given to a network
         self._ports = ports.Allocator()
         self._proxy = proxy.Proxy(host, userland_proxy)
         self._resolver: dns.Resolver | None = None
@@ -79,14 +80,14 @@ class Docker:
     def network_create(self, name: str, subnet: str | None = None, **options: Any) -> Network:
         """A bridge network exists. `options`: gateway, ip_range, internal, icc, masquerade, bridge, host_binding, mtu.
 
-        Without a subnet it is the first of Docker's pools that nothing on the host uses.
+        Without a subnet it is the next of Docker's pools that nothing on the host uses.
         Raises Duplicate (name, bridge, overlapping subnet), WrongUse, Unavailable (no pool is free; icc=False without
         br_netfilter). Same as: docker network create --subnet SUBNET NAME"""
         what = self._verb(f"create network '{name}'")
         unknown = sorted(set(options) - set(Options.__dataclass_fields__))
         if unknown:
             raise WrongUse(f"{what}: no option '{unknown[0]}'", f"options: {', '.join(Options.__dataclass_fields__)}")
-        made = networks.new(what, name, Options(subnet, **options), self._networks.values(), self._used())
+        made = self._new_network(what, name, Options(subnet, **options))
         self._add_network(what, made)
         return made
 
@@ -415,7 +416,13 @@ class Docker:
         self._apply(first if forwards else [*first, rules.drop_forwarded()])
         self._backend = iptables.backend(self.host)
         self._set({_FORWARD: "1"})
-        self._add_network(what, networks.new(what, DEFAULT, options, self._networks.values(), self._used()))
+        self._add_network(what, self._new_network(what, DEFAULT, options))
+
+    def _new_network(self, what: str, name: str, options: Options) -> Network:
+        made = networks.new(what, name, options, self._networks.values(), self._used(), self._took)
+        if options.subnet is None:
+            self._took = made.subnet
+        return made
 
     def _delete_links(self) -> None:
         """Bridges and veths are gone, as one group: it costs no more than one of them."""

@@ -1,6 +1,7 @@
 """IPAM: which subnet does a network get, and which address a container?
 
-Docker takes the first of its pools that nothing on the host uses, and in it the lowest address that is free.
+Docker goes round its pools: it takes the next one, after the last that it took, that nothing on the host uses. In it,
+it takes the lowest address that is free.
 Source: libnetwork, ipam/allocator.go and ipamutils/utils.go, as in Docker 20.10; tried with it.
 """
 
@@ -28,10 +29,13 @@ def mac_of(address: IPv4Address) -> str:
     return "02:42:" + address.packed.hex(":")
 
 
-def free_subnet(what: str, used: Iterable[IPv4Network]) -> IPv4Network:
-    """Return the first of Docker's pools that overlaps none of `used`. Raises Unavailable."""
+def free_subnet(what: str, used: Iterable[IPv4Network], after: IPv4Network | None = None) -> IPv4Network:
+    """Return the first of Docker's pools that overlaps none of `used`, going round from the one that comes `after`.
+
+    Raises Unavailable."""
     taken = list(used)
-    for candidate in POOLS:
+    start = POOLS.index(after) + 1 if after else 0
+    for candidate in (*POOLS[start:], *POOLS[:start]):
         if not any(candidate.overlaps(other) for other in taken):
             return candidate
     raise Unavailable(f"{what}: all {len(POOLS)} address pools are in use", "state one: subnet='10.1.0.0/24'")

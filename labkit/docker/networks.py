@@ -105,9 +105,15 @@ def plain() -> list[Network]:
 
 
 def new(
-    what: str, name: str, options: Options, there: Iterable[Network], in_use: Iterable[IPv4Network] = ()
+    what: str,
+    name: str,
+    options: Options,
+    there: Iterable[Network],
+    in_use: Iterable[IPv4Network] = (),
+    after: IPv4Network | None = None,
 ) -> Network:
     """Return a new bridge network as data. `in_use`: the host's own subnets, which no pool of Docker's may overlap.
+    `after`: the pool that Docker took last.
 
     Raises WrongUse, Duplicate, Unavailable."""
     others = list(there)
@@ -121,7 +127,7 @@ def new(
     elif options.gateway or options.ip_range:
         raise WrongUse(f"{what}: a gateway or a range without a subnet", "state the subnet too: subnet='10.1.0.0/24'")
     else:
-        subnet = ipam.free_subnet(what, [*(used for _, used in subnets), *in_use])
+        subnet = ipam.free_subnet(what, [*(used for _, used in subnets), *in_use], after)
     made = Network(name, identity("network", name), options=options)
     made.bridge = _bridge(what, made, others)
     names.check_mtu(what, options.mtu)

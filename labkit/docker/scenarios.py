@@ -105,5 +105,16 @@ SCENARIOS = {
             ),
             (),
         ),
+        Scenario(
+            "again",
+            (
+                "network create red",
+                "network rm red",
+                "network create blue",
+                _run("client", "--network blue"),
+                "rm --force client",
+                _run("web", "--network blue"),
+            ),
+        ),
     )
 }

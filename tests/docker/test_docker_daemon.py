@@ -23,23 +23,23 @@ pytestmark = [
 ]
 
 
-def judge(name: str, real: Recording, told: list[str]) -> None:
+def judge(name: str, docker: Recording, told: list[str]) -> None:
     """What is not the recorded one's is a failure of the reference version, and told of any other."""
-    _, lines = differences(recorded(name).tables, real.tables)
-    found = [f"Docker {real.docker}, {name}: {line}" for line in lines if not line.reason]
-    if real.docker.startswith(REFERENCE):
+    _, lines = differences(recorded(name).tables, docker.tables)
+    found = [f"Docker {docker.docker}, {name}: {line}" for line in lines if not line.reason]
+    if docker.docker.startswith(REFERENCE):
         assert found == []
     told += found
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_docker_makes_what_was_recorded_and_what_the_model_makes(name: str, different: list[str]) -> None:
-    real = live(name)
-    judge(name, real, different)
+    docker = live(name)
+    judge(name, docker, different)
     with build(scenario(name)):
-        comparison = compare(name, real)
+        comparison = compare(name, docker)
     assert not comparison.kept
-    assert comparison or not real.docker.startswith(REFERENCE), comparison
+    assert comparison or not docker.docker.startswith(REFERENCE), comparison
 
 
 def test_another_version_is_told_and_no_failure() -> None:

@@ -43,6 +43,12 @@ def test_a_pool_that_the_host_uses_a_part_of_is_passed_over() -> None:
     assert ipam.free_subnet("", [WIDE, IPv4Network("172.18.5.0/24")]) == IPv4Network("172.19.0.0/16")
 
 
+def test_pools_are_given_in_turn_also_when_an_earlier_one_is_free_again() -> None:
+    first, second, third, *_, last = ipam.POOLS
+    assert ipam.free_subnet(WHAT, [first], second) == third
+    assert ipam.free_subnet(WHAT, [first], last) == second
+
+
 def test_when_all_pools_are_used_a_sentence_says_so() -> None:
     with pytest.raises(Unavailable, match="all 31 address pools are in use"):
         ipam.free_subnet(WHAT, ipam.POOLS)
