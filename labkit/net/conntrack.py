@@ -290,7 +290,7 @@ class Watcher:
         return len(self.events)
 
     def __repr__(self) -> str:
-        return repr(self.events)
+        return repr(self.events) + ("\nand others, which came faster than they were taken" if self.lost else "")
 
 
 def watch(namespace: str = "host") -> Watcher:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from labkit.errors import Duplicate, LabkitError, NotFound, Refused, Unavailable
 from labkit.net import namespace as namespaces
 from labkit.net.command import Command, run, which
 from labkit.net.here import ensure_lab_machine
+from labkit.net.nfnetlink import NFTABLES, Message, Socket
 
 __all__ = [
     "TABLES",
@@ -46,6 +48,8 @@ Family = Literal["ip", "ip6"]
 TABLES = ("filter", "nat", "mangle", "raw", "security")
 _POLICIES = ("ACCEPT", "DROP")
 _TOOLS = {"ip": "iptables", "ip6": "ip6tables"}
+_FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
+_GET_TABLE = 1  # NFT_MSG_GETTABLE
 _OTHER: dict[Backend, Backend] = {"nft": "legacy", "legacy": "nft"}
 
 
@@ -207,10 +211,21 @@ def save(
 ) -> str:
     """Return the rules of a table, or of all that are in use, with counters, in the form that `apply` takes.
 
-    Same as: iptables-save -c [-t TABLE]"""
+    Raises NotFound (a table), Unavailable. Same as: iptables-save -c [-t TABLE]"""
     tool = _tool(namespace, backend, family)
     words = (f"{tool}-save", "-c", *(["-t", table] if table else []))
-    return run(Command("save rules of", table or "all tables", namespace, words)).stdout
+    command = Command("save", f"table '{table}'" if table else "all tables", namespace, words)
+    if table is not None:
+        _check_table(command, table)
+    done = run(command)
+    if done.returncode:
+        _refuse(command, done.stderr)
+    return done.stdout
+
+
+def _check_table(command: Command, table: str) -> None:
+    if table not in TABLES:
+        raise NotFound(f"{command.failed}: no table '{table}'", f"tables: {', '.join(TABLES)}")
 
 
 def parse(text: str, namespace: str = "host") -> dict[str, list[str]]:
@@ -299,8 +314,7 @@ def _change(
     tool = _tool(namespace, back, family)
     name = f"chain '{chain}' of table '{table}'" if chain is not None else f"table '{table}'"
     command = Command(verb, name, namespace, (tool, "-w", "-t", table, *words))
-    if table not in TABLES:
-        raise NotFound(f"{command.failed}: no table '{table}'", f"tables: {', '.join(TABLES)}")
+    _check_table(command, table)
     _refuse_both(command, back, family)
     done = run(command)
     if done.returncode and not any(word in done.stderr for word in success):
@@ -401,7 +415,14 @@ def _held_by_legacy(family: Family) -> str:
 
 
 def _held_by_nft(family: Family) -> str:
-    return _held(f"{_TOOLS[family]}-nft-save")
+    opened = Socket()
+    try:
+        tables = opened.dump(Message(NFTABLES, _GET_TABLE, _FAMILIES[family]))
+    except OSError:  # a kernel without nftables
+        tables = []
+    finally:
+        opened.close()
+    return _held(f"{_TOOLS[family]}-nft-save") if tables else ""
 
 
 _HELD: dict[Backend, Callable[[Family], str]] = {"legacy": _held_by_legacy, "nft": _held_by_nft}

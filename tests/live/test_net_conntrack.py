@@ -189,6 +189,15 @@ def test_what_came_stays_after_the_watcher_is_closed(lab: Lab) -> None:
     assert (len(seen), seen.lost) == (1, False)
 
 
+def test_a_watcher_says_when_it_could_not_hear_all(lab: Lab) -> None:
+    with conntrack.watch("red") as seen:
+        seen._socket.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        send(*range(1, 200))
+    assert seen.lost
+    assert 0 < len(seen) < 199
+    assert repr(seen).endswith("and others, which came faster than they were taken")
+
+
 def test_waiting_for_what_does_not_come_says_what_came(lab: Lab) -> None:
     with conntrack.watch("red") as seen:
         send(53)

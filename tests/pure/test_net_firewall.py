@@ -266,6 +266,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         lambda: iptables.append("natt", "INPUT", "-j ACCEPT", namespace="red"),
         "append a rule to chain 'INPUT' of table 'natt' in namespace 'red': no table 'natt'",
     ),
+    (lambda: iptables.save("natt"), "save table 'natt' in namespace 'host': no table 'natt'"),
     (
         lambda: iptables.append("nat", "INPUT", ""),
         "append a rule to chain 'INPUT' of table 'nat' in namespace 'host': the rule is empty",
