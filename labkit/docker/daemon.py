@@ -12,6 +12,8 @@ and its containers run in those of the machine, without limits of their own: RUN
 from __future__ import annotations
 
 import io
+import json
+import mmap
 import os
 import shutil
 import signal
@@ -33,6 +35,7 @@ UNPACKED = os.path.join(
     sys.prefix, "docker"
 )  # where set-up for tests unpacks Debian's packages without installing them
 PATIENCE = {"namespaces": 60.0, "uml": 300.0}  # seconds that a daemon may take to answer, and a command of Docker's
+_KEY_PATH = "deprecated-key-path"
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _RUNTIME = """#!/bin/sh
 # labkit: runc, whose containers get no control groups of their own.
@@ -190,7 +193,7 @@ def _launch(daemon: Daemon, options: tuple[str, ...]) -> None:
         file.write(_RUNTIME)
     os.chmod(file.name, 0o755)  # noqa: S103 - a program
     with open(f"{daemon.folder}/config.json", "w", encoding="ascii") as file:
-        file.write("{}")
+        json.dump(_configuration(daemon.folder), file)
     command = ["setsid", "--fork", "unshare", "--mount", "--propagation", "private", "sh", "-ec", _START, daemon.folder]
     with open(f"{daemon.folder}/log", "wb") as log, namespaces.enter(daemon.namespace):
         subprocess.run(
@@ -201,6 +204,16 @@ def _launch(daemon: Daemon, options: tuple[str, ...]) -> None:
             stderr=log,
             check=True,
         )
+
+
+def _configuration(folder: str) -> dict[str, str]:
+    """Return what no option says: the key of Docker up to 24 lies in its own folder, not in the computer's /etc/docker.
+
+    Others know no such key, and refuse what they do not know: so it is looked for in the program."""
+    program = shutil.which("dockerd", path=_path())
+    assert program
+    with open(program, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
+        return {_KEY_PATH: f"{folder}/key.json"} if code.find(_KEY_PATH.encode()) >= 0 else {}
 
 
 def _options(daemon: Daemon) -> list[str]:

@@ -82,6 +82,8 @@ def test_the_daemon_can_load_no_module_and_write_no_file_of_the_computer(daemon:
     with open(f"{process}/mountinfo") as mounts:
         options = {fields[4]: fields[5].split(",") for line in mounts if (fields := line.split())}
     assert all("ro" in options[path] for path in ("/", "/proc/sys/kernel", "/proc/sys/vm"))
+    if daemon.version.startswith(REFERENCE):
+        assert os.path.exists(f"{daemon.folder}/key.json")  # which Docker would have in /etc/docker
 
 
 def test_a_second_daemon_in_one_namespace_is_refused(daemon: daemons.Daemon) -> None:
