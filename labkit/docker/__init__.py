@@ -9,19 +9,23 @@ docker.commands()
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labkit.docker.compare import compare
     from labkit.docker.dns import lookup
     from labkit.docker.engine import Docker, clear
 
-__all__ = ["Docker", "clear", "lookup"]
+_HOME = {"Docker": "engine", "clear": "engine", "compare": "compare", "lookup": "dns"}
+
+__all__ = ["Docker", "clear", "compare", "lookup"]
 
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for when it is first used: the programs of this package start without it."""
-    if name not in __all__:
+    if name not in _HOME:
         raise AttributeError(f"module 'labkit.docker' has no attribute '{name}'")
-    from labkit.docker import dns, engine
-
-    return getattr(dns if name == "lookup" else engine, name)
+    found = getattr(importlib.import_module(f"labkit.docker.{_HOME[name]}"), name)
+    globals()[name] = found  # a module of the same name does not hide it
+    return found

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -51,11 +51,6 @@ class Explained:
 
 
 EXPLAINED = (
-    Explained(
-        "sysctl",
-        r"net\.ipv6\.conf\..*\.accept_ra = ",
-        "Docker wants no router's advertisements on its bridges; here IPv6 is off, and nobody would hear them",
-    ),
     Explained(
         "sysctl",
         r"net\.ipv4\.ping_group_range = ",
@@ -140,15 +135,18 @@ def scenario(name: str) -> Scenario:
     return SCENARIOS[name]
 
 
-def compare(name: str, docker: Recording | None = None, *, host: str = "host") -> Comparison:
+def compare(
+    name: str, docker: Recording | None = None, *, host: str = "host", besides: Iterable[str] = ()
+) -> Comparison:
     """Return how what stands in this lab machine differs from what Docker makes of a scenario.
 
     `host`: the namespace that plays the host; containers are namespaces with the scenario's names, and a bridge is its
-    network's by its address. `docker`: what Docker made (see live), by default the recording. Raises NotFound."""
+    network's by its address. `docker`: what Docker made (see live), by default the recording. `besides`: links of the
+    host that are none of Docker's business. Raises NotFound."""
     docker = docker or recorded(name)
     there = namespaces.names()
     containers = {container: container for container in scenario(name).containers if container in there}
-    here = read(host, containers, _bridges_here(host, docker.tables))
+    here = read(host, containers, _bridges_here(host, docker.tables), besides)
     equal, lines = differences(docker.tables, here)
     return Comparison(name, docker.docker, docker.kept, equal, lines)
 

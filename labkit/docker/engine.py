@@ -23,7 +23,7 @@ from labkit.docker.rules import Rule
 from labkit.docker.told import Commands, Table, inspected, inspected_network, listed, listed_networks
 from labkit.errors import Duplicate, LabkitError, NotFound, Unavailable, WrongUse
 from labkit.lab.build import clears
-from labkit.net import address, iptables, link, names, netlink, route, sysctl
+from labkit.net import address, conntrack, iptables, link, names, netlink, route, sysctl
 from labkit.net import namespace as namespaces
 from labkit.net.here import ensure_lab_machine
 from labkit.net.operation import Operation, perform
@@ -324,7 +324,8 @@ class Docker:
             return {"text/plain": repr(self)}
         from labkit import see
 
-        return see.mimebundle(self.snapshot())
+        snapshot = self.snapshot()
+        return {"text/plain": see.topology_text(snapshot), "image/svg+xml": see.topology_svg(snapshot)}
 
     # Below: how it is done. First, what may be asked for.
 
@@ -460,6 +461,8 @@ class Docker:
             self._perform(
                 address.add.plan(gateway, bridge, namespace=self.host), link.set_up.plan(bridge, namespace=self.host)
             )
+            with suppress(FileNotFoundError):  # a kernel without IPv6
+                self._set({f"net/ipv6/conf/{bridge}/accept_ra": "0"}, keep=False)
             if not self.userland_proxy:
                 self._set({f"net/ipv4/conf/{bridge}/route_localnet": "1"}, keep=False)
             self._apply([*self._rules_of(network), *self._jumps_to_the_front()])
@@ -611,10 +614,19 @@ class Docker:
         if not one.ports:
             return
         self._withdraw(self._rules_of_ports(one))
+        self._forget_connections(one)
         for port in one.ports:
             self._proxy.close(port)
             self._ports.release(port)
         one.ports = ()
+
+    def _forget_connections(self, one: Container) -> None:
+        """Flows that a rule has led to the container are led there no longer: a rule decides on a flow's first packet
+        only, and one of UDP never ends."""
+        if one.gateway is not None:
+            with suppress(LabkitError):
+                conntrack.delete(reply_src=str(one.gateway.address), namespace=self.host)
+            self._note(f"conntrack -D -r {one.gateway.address}")
 
     def _rules_of_ports(self, one: Container) -> list[Rule]:
         if one.gateway is None:

@@ -8,7 +8,7 @@ of host sides, which are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from labkit.lab.run import run
@@ -31,14 +31,15 @@ _CONTAINER_SYSCTLS = (
     "net.ipv6.conf.all.disable_ipv6",
     "net.ipv6.conf.default.disable_ipv6",
 )
+_OWN_PORT = re.compile(r" 127\.0\.0\.1:(?:3[3-9]\d\d\d|[4-6]\d\d\d\d)$")
 _DNS_PORT = re.compile(r"(127\.0\.0\.11:|--sport )\d+")
 
 
-def read(host: str, containers: Mapping[str, str], bridges: Mapping[str, str]) -> Tables:
+def read(host: str, containers: Mapping[str, str], bridges: Mapping[str, str], besides: Iterable[str] = ()) -> Tables:
     """Return the tables of a host and its containers.
 
     `host`: the namespace that plays the host. `containers`: a container's name -> its namespace. `bridges`: a
-    network's name -> the name of its bridge."""
+    network's name -> the name of its bridge. `besides`: links of the host that are left out."""
     ensure_lab_machine("read what Docker made")
     there = snapshot(*dict.fromkeys([host, *containers.values()]))
     places = {"host": host, **containers}
@@ -51,6 +52,9 @@ def read(host: str, containers: Mapping[str, str], bridges: Mapping[str, str]) -
             tables[place] = {"namespace": [f"that of {shared}"]}
         else:
             tables[place] = _place(there[namespace], namespace, names, host=place == "host")
+    for link in besides:
+        for kind in ("link", "address", "route"):
+            tables["host"][kind] = [line for line in tables["host"][kind] if link not in line.split()]
     return tables
 
 
@@ -111,9 +115,11 @@ def _sysctls(namespace: str, keys: tuple[str, ...]) -> list[str]:
 
 
 def _sockets(namespace: str) -> list[str]:
-    """Return what listens: "tcp 0.0.0.0:8080"."""
+    """Return what listens: "tcp 0.0.0.0:8080"; but for programs that talk to themselves, on 127.0.0.1 and a port that
+    the kernel chose, as a notebook's kernel does."""
     told = run(namespace, ["ss", "-H", "-l", "-t", "-u", "-n"]).stdout
-    return sorted(f"{words[0]} {words[4]}" for line in told.splitlines() if (words := line.split()))
+    found = sorted(f"{words[0]} {words[4]}" for line in told.splitlines() if (words := line.split()))
+    return [line for line in found if not _OWN_PORT.search(line)]
 
 
 def _rules(namespace: str, table: str) -> list[str]:
