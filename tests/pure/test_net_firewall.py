@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from labkit.errors import CommandNotInstalled, LabkitError, NotInLabMachine, Refused, Unavailable, WrongUse
-from labkit.net import command, conntrack, iptables, nftables
+from labkit.net import command, conntrack, iptables, iptables_text, nftables
 from labkit.net.command import Command
 
 LINES = ["*filter", "-A INPUT -j ACCEPT", "-A FOO -j ACCEPT", "COMMIT", "*nat", "-A INPUT -j FOO", "COMMIT"]
@@ -91,14 +91,14 @@ RESTORE = [
 
 @pytest.mark.parametrize(("stderr", "kind", "cause"), IPTABLES)
 def test_a_complaint_of_iptables_is_one_sentence(stderr: str, kind: str, cause: str) -> None:
-    found, sentence, hint = iptables.complaint(stderr)
+    found, sentence, hint = iptables_text.complaint(stderr)
     assert (found.__name__, sentence) == (kind, cause)
     assert hint
 
 
 @pytest.mark.parametrize(("stderr", "kind", "cause"), RESTORE)
 def test_a_complaint_of_iptables_restore_names_the_line(stderr: str, kind: str, cause: str) -> None:
-    found, sentence, hint = iptables.complaint(stderr, LINES)
+    found, sentence, hint = iptables_text.complaint(stderr, LINES)
     assert (found.__name__, sentence) == (kind, cause)
     assert hint
 
@@ -120,7 +120,7 @@ TEXTS = [
 @pytest.mark.parametrize(("text", "cause"), TEXTS)
 def test_a_text_that_cannot_be_is_refused_before_a_program_runs(text: str, cause: str) -> None:
     with pytest.raises(WrongUse) as refused:
-        iptables.parse(text, "red")
+        iptables_text.parse(text, "red")
     assert refused.value.message == f"failed to apply rules in namespace 'red': {cause}"
     assert refused.value.hint
 
@@ -136,7 +136,7 @@ def test_a_text_may_be_indented_and_have_comments_and_counters() -> None:
         COMMIT
     """
     lines = [":POSTROUTING ACCEPT [0:0]", "[3:252] -A POSTROUTING -j MASQUERADE"]
-    assert iptables.parse(text) == {"nat": lines, "filter": []}
+    assert iptables_text.parse(text) == {"nat": lines, "filter": []}
 
 
 NFT_TEXT = "table ip t {\n chain c {\n  type filter hook inputt priority 0;\n }\n}\nadd rule ip t c bogus\n accept\n"
@@ -343,4 +343,4 @@ def test_a_kernel_without_nftables_is_told_with_what_works_there(monkeypatch: py
 
 
 def test_every_kind_of_complaint_is_an_error_of_labkit() -> None:
-    assert all(issubclass(iptables.complaint(stderr)[0], LabkitError) for stderr, *_ in IPTABLES)
+    assert all(issubclass(iptables_text.complaint(stderr)[0], LabkitError) for stderr, *_ in IPTABLES)
