@@ -8,6 +8,7 @@ Source: include/uapi/linux/netfilter.h, netfilter_ipv4.h; nft(8) on hooks and pr
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ _TRACKING = re.compile(
 _QUOTED = re.compile(r'"[^"]*"|--comment [^"\s]\S*')  # comments, prefixes of logs, names of links
 _NAMES = {-300: "raw", -150: "mangle", -100: "dstnat", 0: "filter", 50: "security", 100: "srcnat"}
 _JUMP = re.compile(r"(?:-[jg]|jump|goto) (\S+)")
-_COLUMN, _GAP = 320.0, 96.0
+_COLUMN, _GAP, _WRAP = 320.0, 96.0, 42
 
 
 class _Line(NamedTuple):
@@ -49,6 +50,11 @@ class _Line(NamedTuple):
     @property
     def order(self) -> str:
         return "last" if self.number == _LAST else str(self.number)
+
+    @property
+    def below(self) -> list[str]:
+        """What is written below its name."""
+        return textwrap.wrap(self.about, _WRAP, break_on_hyphens=False)
 
 
 def text_of_hooks(ruleset: Ruleset, namespace: str = "host", family: str = "ip") -> str:
@@ -128,7 +134,7 @@ def _line(ruleset: Ruleset, chain: Chain) -> _Line:
     count = "no rule" if not rules else "1 rule" if len(rules) == 1 else f"{len(rules)} rules"
     own = {name for one, table, name in ruleset.chains if (one, table) == (chain.family, chain.table)}
     targets = dict.fromkeys(word for rule in rules for word in _JUMP.findall(rule) if word in own)
-    jumps = f" → {', '.join(list(targets)[:2])}{', …' if len(targets) > 2 else ''}" if targets else ""
+    jumps = f" → {', '.join(list(targets)[:4])}{', …' if len(targets) > 4 else ''}" if targets else ""
     policy = f"policy {chain.policy}, " if chain.policy else ""
     named = _NAMES.get(chain.number, "") if chain.priority.lstrip("-").isdigit() else chain.priority
     return _Line(chain.number, named, f"{whose}{chain.table} {chain.name}", f"{chain.tool}, {policy}{count}{jumps}")
@@ -162,11 +168,11 @@ class _Box(NamedTuple):
 
     @property
     def height(self) -> float:
-        return TITLE + LINE * 2 * max(len(self.lines), 0.5) + 12
+        return TITLE + LINE * max(sum(1 + len(line.below) for line in self.lines), 1) + 12
 
     @property
     def width(self) -> float:
-        longest = max((max(len(line.name), len(line.about)) for line in self.lines), default=0)
+        longest = max((len(words) for line in self.lines for words in (line.name, *line.below)), default=0)
         head = len(self.title) * 8.5 + len(self.about) * 6.2 + 3 * PAD
         return max(2 * PAD + CHARACTER * (self.room + longest + 1), head, _COLUMN)
 
@@ -302,8 +308,10 @@ def _box(box: _Box, x: float, y: float, wide: float) -> Iterator[str]:
             yield text(x + PAD + 6 * CHARACTER, y + LINE - 4, "fact", line.priority)
         at = x + PAD + box.room * CHARACTER
         yield text(at, y + LINE - 4, kind or "name", line.name)
-        yield text(at, y + 2 * LINE - 4, "down" if "policy drop" in line.about else "fact", line.about)
-        y += 2 * LINE
+        y += LINE
+        for words in line.below:
+            yield text(at, y + LINE - 4, "down" if "policy drop" in words else "fact", words)
+            y += LINE
     yield "</g>"
 
 

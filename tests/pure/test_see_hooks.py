@@ -168,5 +168,16 @@ def test_the_picture_is_the_same_whatever_order_the_chains_were_read_in() -> Non
     assert see.hooks_svg(turned) == see.hooks_svg(MIXED)
 
 
-def test_a_picture_fits_into_a_notebook() -> None:
-    assert float(ET.fromstring(see.hooks_svg(MIXED, "a-long-name-of-a-namespace")).get("width", "9999")) < 1100
+def test_a_picture_fits_into_a_notebook_however_many_chains_there_are() -> None:
+    names = [f"DOCKER-ISOLATION-STAGE-{number}" for number in range(9)]
+    many = rules(
+        iptables("FORWARD", "forward", "filter", "filter", policy="drop"),
+        iptables("OUTPUT", "output", "filter", "filter"),
+        *(Chain("ip", "filter", name, tool="iptables") for name in names),
+        FORWARD="\n".join(f"iptables -t filter -A FORWARD -j {name}" for name in names),
+        OUTPUT="\n".join(f"iptables -t filter -A OUTPUT -j {name}" for name in names),
+    )
+    assert "9 rules → DOCKER-ISOLATION-STAGE-0, DOCKER-ISOLATION-STAGE-1, " in see.hooks_text(many)
+    for ruleset in (MIXED, many):
+        root = ET.fromstring(see.hooks_svg(ruleset, "a-long-name-of-a-namespace"))
+        assert float(root.get("width", "9999")) < 1150
