@@ -43,11 +43,13 @@ _HOST = "docker.host"
 
 @dataclass(frozen=True)
 class Explained:
-    """Lines that may differ, and why: those of a kind that match `pattern`."""
+    """Lines that may differ, and why: those of a kind that match `pattern`. `lacking`: only where one side has no such
+    setting at all, not where it has another value."""
 
     kind: str
     pattern: str
     reason: str
+    lacking: bool = False
 
 
 EXPLAINED = (
@@ -56,11 +58,8 @@ EXPLAINED = (
         r"net\.ipv4\.ping_group_range = ",
         "Docker lets every group ping without a raw socket; an ordinary user's lab machine has only root's group",
     ),
-    Explained(
-        "sysctl",
-        r"net\.bridge\.bridge-nf-call-iptables = ",
-        "there only where the kernel has br_netfilter, which lets frames that stay on a bridge pass iptables",
-    ),
+    Explained("sysctl", r"net\.ipv6\.", "there only where the kernel has IPv6", lacking=True),
+    Explained("sysctl", r"net\.bridge\.", "there only where the kernel has br_netfilter", lacking=True),
 )
 
 
@@ -162,13 +161,20 @@ def differences(real: Tables, here: Tables) -> tuple[Counter[str], tuple[Line, .
                 if tag == "equal":
                     equal[kind] += last - first
                     continue
-                lines += [_explained("-", place, kind, text) for text in old[first:last]]
-                lines += [_explained("+", place, kind, text) for text in new[start:end]]
+                lines += [_explained("-", place, kind, text, new) for text in old[first:last]]
+                lines += [_explained("+", place, kind, text, old) for text in new[start:end]]
     return equal, tuple(lines)
 
 
-def _explained(sign: str, place: str, kind: str, text: str) -> Line:
-    reasons = (known.reason for known in EXPLAINED if known.kind == kind and re.search(known.pattern, text))
+def _explained(sign: str, place: str, kind: str, text: str, other: list[str]) -> Line:
+    """Return a line, and why it differs from the `other` side's."""
+    setting = text.partition("= ")[0]
+    lacking = not any(line.startswith(setting) for line in other)
+    reasons = (
+        known.reason
+        for known in EXPLAINED
+        if known.kind == kind and re.search(known.pattern, text) and (lacking or not known.lacking)
+    )
     return Line(sign, place, kind, text, next(reasons, ""))
 
 
@@ -232,7 +238,7 @@ def _named(daemon: daemons.Daemon, containers: tuple[str, ...]) -> Iterator[dict
     names = {container: f"docker.{container}" for container in containers}
     try:
         for container, name in names.items():
-            os.symlink(f"/proc/{daemon.pid(container)}/ns/net", namespaces.path(name))
+            daemon.attach(container, name)
         yield names
     finally:
         for name in names.values():

@@ -100,6 +100,21 @@ class Daemon:
         """Return the PID of a running container's first process, whose namespaces are the container's."""
         return int(self.docker("inspect", "--format", "{{.State.Pid}}", container))
 
+    def attach(self, container: str, name: str | None = None) -> None:
+        """A running container's namespace has a name here, its own or `name`, until the container ends.
+
+        Same as: ip netns attach NAME PID. Raises Refused, Duplicate."""
+        name = name or container
+        target = f"/proc/{self.pid(container)}/ns/net"
+        try:
+            os.symlink(target, namespaces.path(namespaces.check_name(name)))
+        except FileExistsError as error:
+            raise Duplicate(
+                f"failed to name the namespace of container '{container}': there is a namespace '{name}'",
+                f"choose another: attach('{container}', 'docker-{container}')",
+                errno=error.errno or 0,
+            ) from error
+
     def import_image(self) -> None:
         """The image IMAGE is there: a busybox with all its programs, made here, since no registry can be reached."""
         environment = _environment(self.folder)

@@ -15,6 +15,7 @@ from labkit.docker.compare import Recording, compare, differences, live, recorde
 from labkit.docker.scenarios import SCENARIOS
 from labkit.errors import Duplicate, Refused
 from labkit.machine import capabilities
+from labkit.state import snapshot
 
 REFERENCE = "20.10."
 pytestmark = [
@@ -110,6 +111,15 @@ def test_what_dockerd_refuses_is_told_and_nothing_is_left() -> None:
         daemons.start("host", "--nonsense")
     assert daemons.find() is None
     assert not os.path.exists("/run/labkit/docker/host")
+
+
+def test_a_containers_namespace_gets_its_name(daemon: daemons.Daemon) -> None:
+    daemon.docker("run", "--detach", "--name", "web", daemons.IMAGE)
+    daemon.attach("web")
+    assert "172.17.0.2/16" in [address.text for address in snapshot("web")["web"].addresses]
+    with pytest.raises(Duplicate, match="failed to name the namespace of container 'web': there is a namespace 'web'"):
+        daemon.attach("web")
+    os.unlink("/run/netns/web")
 
 
 def test_nothing_runs_after_stop(daemon: daemons.Daemon) -> None:

@@ -89,6 +89,19 @@ def test_reasons_are_few_and_explain_no_rule_of_iptables() -> None:
     assert {known.kind for known in EXPLAINED} <= {"sysctl"}
 
 
+def test_a_setting_that_a_kernel_lacks_is_explained_and_another_value_is_not() -> None:
+    tables = recorded("publish").tables
+    docker = tables["host"]["sysctl"]
+    key = "net.bridge.bridge-nf-call-iptables"
+    lacking = {**tables, "host": {**tables["host"], "sysctl": [line for line in docker if not line.startswith(key)]}}
+    other = {
+        **tables,
+        "host": {**tables["host"], "sysctl": [line.replace(f"{key} = 0", f"{key} = 1") for line in docker]},
+    }
+    assert [line.reason for line in differences(tables, lacking)[1]] == ["there only where the kernel has br_netfilter"]
+    assert [line.reason for line in differences(tables, other)[1]] == ["", ""]
+
+
 def test_equal_tables_do_not_differ() -> None:
     tables = recorded("isolation").tables
     equal, lines = differences(tables, tables)
