@@ -13,13 +13,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.docker.compare import compare
+    from labkit.docker.comparison import compare, live
     from labkit.docker.dns import lookup
     from labkit.docker.engine import Docker, clear
 
-_HOME = {"Docker": "engine", "clear": "engine", "compare": "compare", "lookup": "dns"}
+_HOME = {"Docker": "engine", "clear": "engine", "compare": "comparison", "live": "comparison", "lookup": "dns"}
 
-__all__ = ["Docker", "clear", "compare", "lookup"]
+__all__ = ["Docker", "clear", "compare", "live", "lookup"]
 
 
 def __getattr__(name: str) -> Any:

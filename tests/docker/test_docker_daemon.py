@@ -11,7 +11,7 @@ import pytest
 from labkit.docker import daemon as daemons
 from labkit.docker import engine
 from labkit.docker.command_line import build
-from labkit.docker.compare import Recording, compare, differences, live, recorded, scenario
+from labkit.docker.comparison import Recording, compare, differences, live, recorded, scenario
 from labkit.docker.scenarios import SCENARIOS
 from labkit.errors import Duplicate, Refused
 from labkit.machine import capabilities

@@ -9,7 +9,7 @@ import pytest
 
 from labkit.docker import engine
 from labkit.docker.command_line import build, do
-from labkit.docker.compare import EXPLAINED, compare, differences, recorded, scenario
+from labkit.docker.comparison import EXPLAINED, compare, differences, recorded, scenario
 from labkit.docker.reading import KINDS
 from labkit.docker.scenarios import SCENARIOS
 from labkit.errors import NotFound, WrongUse
