@@ -17,7 +17,14 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file
 LESSONS = sorted(glob.glob("notebooks/*.ipynb", root_dir=PROJECT))
 SOLUTIONS = sorted(glob.glob("solutions/**/*.ipynb", root_dir=PROJECT, recursive=True))
 EXERCISES = sorted(glob.glob("exercises/**/*.ipynb", root_dir=PROJECT, recursive=True))
-CHAPTERS = ["00-your-lab-machine", "01-network-namespaces", "02-veth-pairs", "03-bridges", "04-routing"]
+CHAPTERS = [
+    "00-your-lab-machine",
+    "01-network-namespaces",
+    "02-veth-pairs",
+    "03-bridges",
+    "04-routing",
+    "05-filtering-nat-conntrack",
+]
 
 MACHINE_PATH = re.compile(r"/(?:root|home|work|tmp)/[A-Za-z0-9._-]+")
 IGNORED = re.compile(r"nbval[-_]ignore[-_]output|nbval[-_]skip|nbval[-_]raises|raises-exception", re.IGNORECASE)
