@@ -15,12 +15,14 @@ from labkit.docker.comparison import Recording, compare, differences, live, reco
 from labkit.docker.scenarios import SCENARIOS
 from labkit.errors import Duplicate, Refused
 from labkit.machine import capabilities
+from labkit.net import here
 from labkit.state import snapshot
 
 REFERENCE = "20.10."
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.skipif(daemons.missing() != "", reason=f"needs a real Docker: {daemons.missing()}"),
+    pytest.mark.skipif(here.on_user_mode_linux(), reason="too slow in User-Mode Linux"),
 ]
 
 
