@@ -10,6 +10,7 @@ import html
 import json
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -251,3 +252,8 @@ def _bridges(daemon: daemons.Daemon) -> dict[str, str]:
     told = daemon.docker("network", "ls", "--no-trunc", "--filter", "driver=bridge", "--format", "{{.ID}} {{.Name}}")
     found = [line.split() for line in told.splitlines()]
     return {name: "docker0" if name == "bridge" else f"br-{number[:12]}" for number, name in found}
+
+
+if __name__ == "__main__":  # labkit run python -m labkit.docker.comparison [SCENARIO...]: record them anew, as root
+    for recorded_now in sys.argv[1:] or SCENARIOS:
+        write(recorded_now, live(recorded_now))
