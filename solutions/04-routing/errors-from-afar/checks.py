@@ -41,6 +41,8 @@ def destination(third: int, who: str, what: str, truth: Any, *hints: str) -> Che
         given = look.answer(f"to_{third}")
         if not isinstance(given, list) or len(given) != 2:
             raise NotFound(f"the answer 'to_{third}' is no pair of an address and a word")
+        if not all(str(one).strip() for one in given):
+            return {"observed": "not filled in"}
         told = [f"the sender is not {given[0]}"] if str(given[0]).strip() != truth(look) else []
         told += [f"the matter is not '{given[1]}'"] if str(given[1]).strip().lower() != what else []
         return {"observed": "; ".join(told)}
@@ -62,6 +64,8 @@ def silent(look: Look) -> dict[str, Any]:
     ping = look.ping("red", "10.8.0.9", timeout=0.3)
     if ping.answered or "from" in (ping.error or ""):
         return {"observed": f"{ping}: something is not as the exercise began"}
+    if isinstance(given, list) and not all(str(one).strip() for one in given):
+        return {"observed": "not filled in"}
     right = isinstance(given, list) and [str(one).strip().lower() for one in given] == ["nobody", "silence"]
     return {"observed": "" if right else f"you say {given}"}
 

@@ -48,9 +48,12 @@ def wrong(look: Look, column: str, names: str) -> dict[str, Any]:
     given = look.answer("table")
     if not isinstance(given, dict) or not all(isinstance(given.get(name), dict) for name in names):
         raise NotFound(f"the answer 'table' has no row for each of: {', '.join(names)}")
+    empty = [name for name in names if not str(given[name].get(column, "")).strip()]
+    if empty:
+        return {"observed": f"not filled in, row {', '.join(empty)}"}
     truth = played(look)
     bad = [name for name in names if str(given[name].get(column)).strip().lower() != str(truth[name][column])]
-    return {"rows": ", ".join(bad)}
+    return {"observed": f"not right in row {', '.join(bad)}" if bad else ""}
 
 
 def column(name: str, what: str, names: str = "abcdef", *, of: str = "", **more: Any) -> Check:
@@ -58,9 +61,9 @@ def column(name: str, what: str, names: str = "abcdef", *, of: str = "", **more:
     return Check(
         of or name,
         evidence=lambda look: wrong(look, name, names),
-        verdict=lambda rows: not rows,
+        verdict=lambda observed: not observed,
         passed=f"{what}: right in every row",
-        failed=f"{what}: not right in row {{rows}}",
+        failed=f"{what}: {{observed}}",
         look_at='labkit.run("red", "ip route flush cache"), then the six pings in order, with a capture at red/eth0',
         **more,
     )
