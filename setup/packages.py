@@ -33,6 +33,7 @@ LESSONS = (
     Package("nftables", ("nft",), "chapters 05 and later, where they use nft"),
     Package("iptables", ("iptables",), "chapters 05 and later, where they use iptables"),
     Package("conntrack", ("conntrack",), "chapter 05, where it lists connections"),
+    Package("containernetworking-plugins", ("/usr/lib/cni/bridge",), "chapters 07 and 08, where plugins wire pods"),
     Package("ipvsadm", ("ipvsadm",), "chapters 13 and 15, where they use IPVS"),
     Package("kmod", ("modprobe",), "lab machines of kind uml"),
     Package("user-mode-linux", ("linux.uml",), "lab machines of kind uml, which need no privileges (Debian has it)"),

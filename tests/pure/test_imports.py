@@ -14,10 +14,10 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file
 
 # What each part of labkit may import: what stands below it. `see` is pure functions of data: everybody may show
 # themselves with it, inside a function, and it knows nobody.
-ORDER = ["errors", "net", "state", "packets", "tracing", "lab", "docker", "check", "live", "grading", "author"]
+ORDER = ["errors", "net", "state", "packets", "tracing", "lab", "docker", "kube", "check", "live", "grading", "author"]
 MAY = {name: set(ORDER[:place]) for place, name in enumerate(ORDER)}
 MAY["see"] = {"errors", "net", "state", "packets", "tracing", "lab"}
-for _above in ("docker", "check", "live", "grading", "author"):
+for _above in ("docker", "kube", "check", "live", "grading", "author"):
     MAY[_above].add("see")
 MAY["machine"] = {"errors", "net", "recording"}
 for _above in ("grading", "author"):
@@ -31,7 +31,7 @@ MAY["saved"] = set()
 MAY["author"].add("saved")
 for _above in ("grading", "author"):
     MAY[_above].add("course")
-MAY["commands"] = {"errors", "net", "state", "packets", "tracing", "see", "docker"}
+MAY["commands"] = {"errors", "net", "state", "packets", "tracing", "see", "docker", "kube"}
 MAY["commands"].add("grading")  # its files, written as a whole
 MAY["cli"] = MAY["in_guest"] = MAY["completion"] = MAY["pytest_plugin"] = {
     *ORDER,
