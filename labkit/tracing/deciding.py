@@ -7,6 +7,7 @@ agree, that is what is said: nothing is made up.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ __all__ = ["Deciding", "ip_command", "selects"]
 _USUAL = {("local", 0), ("main", 32766), ("default", 32767)}
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 _WORDS = {"accept": "accept", "drop": "drop"}
+_END = re.compile(r"ip6?tables(?:-legacy)? -t \w+ -A \S+ -j RETURN")  # a rule without conditions
 
 
 class Deciding:
@@ -268,6 +270,8 @@ class Deciding:
             text = rule.text if rule else f"rule {event.handle} of {event.family} {event.table} {event.chain}"
             if legacy and rule is None:
                 return None  # a rule of our own, or one that is gone
+            if _END.fullmatch(text):  # the end of a chain, too, and told as such by iptables-legacy
+                return None
             said = rule is not None and rule.text.startswith(("iptables", "ip6tables"))  # its target, -j, says it
             said = said or text.lower().endswith(event.verdict.lower())
             verdict = "" if said or event.verdict == "continue" else f": {event.verdict}"

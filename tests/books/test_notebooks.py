@@ -24,6 +24,7 @@ CHAPTERS = [
     "03-bridges",
     "04-routing",
     "05-filtering-nat-conntrack",
+    "06-docker-by-hand",
 ]
 
 MACHINE_PATH = re.compile(r"/(?:root|home|work|tmp)/[A-Za-z0-9._-]+")
