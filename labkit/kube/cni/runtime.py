@@ -20,7 +20,7 @@ from labkit.errors import LabkitError, WrongUse
 from labkit.kube.cni import call as calling
 from labkit.kube.cni.call import PATH, Call, PluginRefused
 from labkit.kube.cni.conflist import NAME, Network
-from labkit.kube.cni.versions import SINCE, as_version, at_least
+from labkit.kube.cni.versions import SINCE, SUPPORTED, as_version, at_least
 from labkit.net import namespace as namespaces
 from labkit.net.here import RUN, ensure_lab_machine
 
@@ -156,7 +156,8 @@ class Runtime:
 
     def versions(self, kind: str) -> tuple[str, ...]:
         """Return the versions that a plugin speaks: VERSION. Raises PluginRefused, NotFound."""
-        answer = self._call("VERSION", kind, json.dumps({"cniVersion": "1.1.0"}), Attachment(""))
+        call = self.call(kind, {"CNI_COMMAND": "VERSION"}, json.dumps({"cniVersion": SUPPORTED[-1]}))
+        answer = calling.result_of(call)
         spoken = answer.get("supportedVersions") if answer else None
         if not isinstance(spoken, list) or not all(isinstance(one, str) for one in spoken):
             raise PluginRefused(f"failed to ask plugin '{kind}' for its versions: no list supportedVersions",
@@ -186,11 +187,15 @@ class Runtime:
         self, operation: str, network: Network, plugin: dict[str, Any], one: Attachment | None = None, prev: Any = None
     ) -> Any:
         one = one or Attachment("", ifname="")
-        given = self._configuration(network, plugin, one, prev)
-        return self._call(operation, plugin["type"], json.dumps(given, indent=2), one)
+        given = self.configuration(network, plugin, one, prev)
+        return calling.result_of(
+            self.call(plugin["type"], self.environment(operation, one), json.dumps(given, indent=2))
+        )
 
-    def _configuration(self, network: Network, plugin: dict[str, Any], one: Attachment, prev: Any) -> dict[str, Any]:
-        """What one plugin reads: its configuration, without what is the runtime's, with what the runtime adds."""
+    def configuration(
+        self, network: Network, plugin: dict[str, Any], one: Attachment, prev: Any = None
+    ) -> dict[str, Any]:
+        """Return what one plugin reads: its configuration, and what the runtime adds."""
         given = {"cniVersion": network.version, "name": network.name, **plugin}
         wanted = [name for name, on in given.pop("capabilities", {}).items() if on]
         if told := {name: one.capability_args[name] for name in wanted if name in one.capability_args}:
@@ -202,19 +207,23 @@ class Runtime:
             given["prevResult"] = as_version(prev, network.version)
         return given
 
-    def _call(self, operation: str, kind: str, stdin: str, one: Attachment) -> Any:
-        ensure_lab_machine(f"{operation} with plugin '{kind}'")
-        environment = {
+    def environment(self, operation: str, one: Attachment) -> dict[str, str]:
+        """Return the variables that a plugin is told."""
+        return {
             "CNI_COMMAND": operation,
             "CNI_CONTAINERID": one.container,
             "CNI_NETNS": one.netns,
-            "CNI_IFNAME": one.ifname if one.container else "",
+            "CNI_IFNAME": one.ifname,
             "CNI_ARGS": ";".join(f"{name}={value}" for name, value in one.args.items()),
             "CNI_PATH": ":".join(self.path),
         }
+
+    def call(self, kind: str, environment: Mapping[str, str], stdin: str) -> Call:
+        """Call the plugin `kind` and return what became of it, whatever that is. Raises NotFound, Unavailable."""
+        ensure_lab_machine(f"call plugin '{kind}'")
         found = calling.find(kind, self.path)
         self.calls.append(calling.execute(found, environment, stdin, node=self.node, timeout=self.timeout))
-        return calling.result_of(self.calls[-1])
+        return self.calls[-1]
 
     def _undo(self, network: Network, one: Attachment) -> None:
         for plugin in reversed(network.plugins):
