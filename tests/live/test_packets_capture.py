@@ -119,7 +119,8 @@ def test_of_1000_rounds_none_misses_its_packet(pair: None) -> None:
             outside.send(frame(number))
             cap.stop()
             outside.send(frame(5_000_000))
-            assert numbers(cap) == [number]
+            # on a slow kernel the last round's second frame may be on its way still when this capture begins
+            assert numbers(cap) in ([number], [5_000_000, number])
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.004, 0.012, 0.05])

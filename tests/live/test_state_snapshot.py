@@ -136,7 +136,8 @@ def test_what_changed_reads_like_ip(pair: None) -> None:
 
 
 def test_taking_a_link_down_tells_both_ends_and_the_routes(pair: None) -> None:
-    assert changes("ip -n red link set eth0 down") == [
+    settled = "until ip -n blue route | grep -q linkdown; do sleep 0.02; done"
+    assert changes(f"ip -n red link set eth0 down; timeout 5 sh -c '{settled}'") == [
         "~ blue: link eth0 up → no carrier",
         "~ blue: route 10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.2 usable → linkdown",
         "~ red: link eth0 up → down",
@@ -154,6 +155,10 @@ def test_a_renamed_link_is_not_one_gone_and_one_come() -> None:
 
 def test_a_namespace_comes_with_lo_down_and_that_is_not_news() -> None:
     assert changes("ip netns add red") == ["+ red: namespace"]
+    before = os.stat("/run/netns/red").st_ino
+    sh("ip netns delete red; ip netns add red")
+    if os.stat("/run/netns/red").st_ino == before:
+        pytest.skip("needs: a kernel that gives a new namespace another inode than the last one's")
     assert changes("ip netns delete red; ip netns add red") == ["~ red: namespace is another one of that name now"]
     assert changes("ip netns delete red") == ["- red: namespace"]
 

@@ -72,9 +72,9 @@ def wait_until(condition: Any, seconds: float = 5.0) -> None:
 
 
 def test_killed_in_the_middle_it_leaves_no_rule_of_nftables(lab: Lab) -> None:
-    lab.run(
-        "blue", "nft 'table inet f { chain i { type filter hook input priority 0; icmp type echo-request accept; }; }'"
-    )
+    rules = "table inet f { chain i { type filter hook input priority 0; icmp type echo-request accept; }; }"
+    added = lab.run("blue", f"nft '{rules}'")
+    assert added, added
     before = lab.run("blue", "nft list ruleset").stdout
     program = "from labkit.tracing import trace; trace('10.0.0.9', 'red', timeout=60)"  # nobody has it: it waits
     child = subprocess.Popen([sys.executable, "-c", program])
@@ -149,9 +149,9 @@ def test_a_namespace_without_a_name_is_not_invented(lab: Lab) -> None:
 
 
 def test_interrupted_it_leaves_nothing(lab: Lab) -> None:
-    lab.run(
-        "blue", "nft 'table inet f { chain i { type filter hook input priority 0; icmp type echo-request accept; }; }'"
-    )
+    rules = "table inet f { chain i { type filter hook input priority 0; icmp type echo-request accept; }; }"
+    added = lab.run("blue", f"nft '{rules}'")
+    assert added, added
     before = lab.run("blue", "nft list ruleset").stdout
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
