@@ -31,6 +31,7 @@ _CONTAINER_SYSCTLS = (
     "net.ipv6.conf.all.disable_ipv6",
     "net.ipv6.conf.default.disable_ipv6",
 )
+_NO_GROUP = {"65534 65534": "1 0"}  # ping_group_range, the usual empty one, seen by a user whose machine has one group
 _OWN_PORT = re.compile(r" 127\.0\.0\.1:(?:3[3-9]\d\d\d|[4-6]\d\d\d\d)$")
 _DNS_PORT = re.compile(r"(127\.0\.0\.11:|--sport )\d+")
 
@@ -108,7 +109,8 @@ def _sysctls(namespace: str, keys: tuple[str, ...]) -> list[str]:
         found = []
         for key in keys:
             with suppress(OSError), open(f"/proc/sys/{key.replace('.', '/')}", encoding="ascii") as file:
-                found.append(f"{key} = {' '.join(file.read().split())}")
+                value = " ".join(file.read().split())
+                found.append(f"{key} = {_NO_GROUP.get(value, value)}")
         return found
 
     return namespaces.inside(namespace, work)
