@@ -18,11 +18,25 @@ def asked(look: Look) -> dict[str, Any]:
         return {"asked": connect("blue", "203.0.113.2", 53, udp=True, data="?", timeout=0.5)}
 
 
+def open_to_world(look: Look, name: str, address: str, ports: tuple[tuple[int, bool], ...]) -> dict[str, Any]:
+    """Let world call ports of a namespace, where servers listen; say which let it in (a port, and whether by UDP)."""
+    look.links(name)
+    let_in = []
+    for port, udp in ports:
+        with serve(name, port, udp=udp):
+            if connect("world", address, port, udp=udp, data="?" if udp else "", timeout=0.4).ok:
+                let_in.append(f"{'UDP' if udp else 'TCP'} port {port}")
+    return {"let_in": ", ".join(let_in)}
+
+
 def called(look: Look) -> dict[str, Any]:
-    """Let world call the router's own port 22, where a server listens."""
-    look.links("router")
-    with serve("router", 22):
-        return {"call": connect("world", "203.0.113.1", 22, timeout=0.5)}
+    """Let world call the router's own servers."""
+    return open_to_world(look, "router", "203.0.113.1", ((22, False), (8443, False), (5353, True)))
+
+
+def called_by_udp(look: Look) -> dict[str, Any]:
+    """Let world call UDP ports of blue, the one that is open for TCP among them."""
+    return open_to_world(look, "blue", "10.0.0.3", ((80, True), (5353, True)))
 
 
 def disguised(look: Look) -> dict[str, Any]:
@@ -111,15 +125,26 @@ exercise = Exercise(
             hints=["Which container does your rule for port 80 name?", "Only blue's server is for world."],
         ),
         Check(
-            "world-does-not-connect-to-router:22",
+            "world-does-not-connect-to-router",
             evidence=called,
-            verdict=lambda call: not call.ok,
+            verdict=lambda let_in: not let_in,
             passed="world does not connect to the router itself",
-            failed="world connects to a server of the router's own: {call}",
+            failed="world was let in to servers of the router's own, at: {let_in}",
             look_at="ip netns exec router iptables -nvL INPUT, or nft list ruleset there",
             after=[WEB],
             must_not=True,
             hints=["Packets for the router itself meet another hook than packets through it.", "It has a policy, too."],
+        ),
+        Check(
+            "world-does-not-call-by-udp",
+            evidence=called_by_udp,
+            verdict=lambda let_in: not let_in,
+            passed="world does not call blue by UDP",
+            failed="world was let in to blue, at: {let_in}",
+            look_at=RULES,
+            after=["blue-asks-by-udp"],
+            must_not=True,
+            hints=["What becomes of a packet that none of your rules is about?", "blue is open by one protocol."],
         ),
         Check(
             "no-stranger-disguised",
@@ -144,7 +169,8 @@ exercise = Exercise(
             red=[
                 "world-does-not-connect-to-blue:22",
                 "world-does-not-connect-to-red:80",
-                "world-does-not-connect-to-router:22",
+                "world-does-not-connect-to-router",
+                "world-does-not-call-by-udp",
                 "no-stranger-disguised",
             ],
         ),
@@ -168,12 +194,22 @@ exercise = Exercise(
         Fault(
             "all of blue",
             replace=typed("iptables -A FORWARD -i eth1 -d 10.0.0.3 -j ACCEPT"),
-            red=["world-does-not-connect-to-blue:22"],
+            red=["world-does-not-connect-to-blue:22", "world-does-not-call-by-udp"],
+        ),
+        Fault(
+            "what is forbidden is listed",
+            replace=typed(
+                "iptables -P INPUT ACCEPT",
+                "iptables -P FORWARD ACCEPT",
+                "iptables -A INPUT -i eth1 -p tcp --dport 22 -j DROP",
+                "iptables -A FORWARD -i eth1 -p tcp -j DROP",
+            ),
+            red=["world-does-not-connect-to-router", "world-does-not-call-by-udp"],
         ),
         Fault(
             "the router itself left open",
             replace=typed("iptables -P INPUT ACCEPT"),
-            red=["world-does-not-connect-to-router:22"],
+            red=["world-does-not-connect-to-router"],
         ),
         Fault("no ping either", replace=typed(without="icmp"), red=["world-reaches-203.0.113.1"]),
         Fault(
@@ -185,7 +221,12 @@ exercise = Exercise(
                     if "-o eth1" not in command
                 )
             },
-            red=["world-does-not-connect-to-blue:22", "world-does-not-connect-to-red:80", "no-stranger-disguised"],
+            red=[
+                "world-does-not-connect-to-blue:22",
+                "world-does-not-connect-to-red:80",
+                "world-does-not-call-by-udp",
+                "no-stranger-disguised",
+            ],
         ),
         Fault(
             "TCP alone",
