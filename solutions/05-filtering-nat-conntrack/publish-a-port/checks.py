@@ -23,10 +23,14 @@ def published(look: Look) -> dict[str, Any]:
 
 
 def outward(look: Look) -> dict[str, Any]:
-    """Let red call world, which answers with the address that it sees."""
+    """Let red call world by TCP, and blue by UDP; world answers with the address that it sees."""
     look.links("red")
-    with serve("world", 9000, reply=reply_source):
-        return {"said": said(connect("red", "203.0.113.2", 9000, data="who am I?", timeout=0.5))}
+    told = {}
+    for name, udp in (("red", False), ("blue", True)):
+        with serve("world", 9000, udp=udp, reply=reply_source):
+            call = connect(name, "203.0.113.2", 9000, udp=udp, data="who am I?", timeout=0.5)
+        told[f"{name} by {'UDP' if udp else 'TCP'}"] = said(call)
+    return {"told": "; ".join(f"{who}: {what}" for who, what in told.items()), "seen": sorted(set(told.values()))}
 
 
 def other_port(look: Look) -> dict[str, Any]:
@@ -86,9 +90,9 @@ exercise = Exercise(
         Check(
             "red-reaches-world",
             evidence=outward,
-            verdict=lambda said: said == ROUTER,
-            passed=f"red calls world, which sees {ROUTER}",
-            failed="red called world, which should answer with the address that it sees: {said}",
+            verdict=lambda told, seen: seen == [ROUTER],  # noqa: ARG005
+            passed=f"red and blue call world, which sees {ROUTER}",
+            failed="red and blue called world, which should answer with the address that it sees; {told}",
             look_at=f'lab.trace("203.0.113.2", from_="red"); {RULES}',
             points=2,
             within=0.5,
@@ -130,6 +134,11 @@ exercise = Exercise(
         ),
         Fault("everything masqueraded", replace=typed(DNAT, f"{INSIDE}POSTROUTING -j MASQUERADE"), red=["own-address"]),
         Fault("the way out forgotten", replace=typed(DNAT), red=["red-reaches-world"]),
+        Fault(
+            "the way out for TCP alone",
+            replace=typed(DNAT, MASQUERADE.replace("-o eth1", "-o eth1 -p tcp")),
+            red=["red-reaches-world"],
+        ),
         Fault(
             "the way out by the wrong link",
             replace=typed(DNAT, MASQUERADE.replace("eth1", "eth0")),
