@@ -1,6 +1,7 @@
 """Which hooks see which packet, how often a rule of NAT is asked, and what a filter sees after DNAT."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from labkit.check import Check, Exercise, Fault, Look, answered, reaches
@@ -28,12 +29,25 @@ def counted(table: str) -> dict[str, int]:
     return {count.rule.text: count.packets for count in counts("router") if count.key[1] == table}
 
 
+@contextmanager
+def outset(look: Look) -> Iterator[None]:
+    """The filter of router is as the exercise began, for a while: parts 1 and 2 ask about that one."""
+    saved = look.run("router", "iptables-save -t filter").stdout
+    look.run("router", "iptables -F; for hook in INPUT FORWARD OUTPUT; do iptables -P $hook ACCEPT; done")
+    look.run("router", "iptables -A FORWARD -p tcp --dport 9999 -j DROP")
+    try:
+        yield
+    finally:
+        look.run("router", f"iptables-restore <<'END'\n{saved}\nEND")
+
+
 def hooks_of(name: str) -> Callable[[Look], list[str]]:
     """Return a function that sends the packet, and says which hooks counted it."""
 
     def truth(look: Look) -> list[str]:
         look.run("router", "iptables -t mangle -Z")
-        PACKETS[name][0](look)
+        with outset(look):
+            PACKETS[name][0](look)
         return [rule.split()[4] for rule, packets in counted("mangle").items() if packets and "ORIGINAL" in rule]
 
     return truth
@@ -45,7 +59,7 @@ def asked(ports: list[int]) -> Callable[[Look], int]:
     def truth(look: Look) -> int:
         look.run("router", "conntrack -F")
         look.run("router", "iptables -t nat -Z")
-        with serve("blue", 53, udp=True):
+        with outset(look), serve("blue", 53, udp=True):
             for number in range(10):
                 source = (WORLD, ports[number % len(ports)])
                 connect("world", ROUTER, 53, udp=True, data="?", source=source, timeout=0.3)
@@ -64,10 +78,12 @@ def published(look: Look) -> dict[str, Any]:
 
 
 def own_server(look: Look) -> dict[str, Any]:
-    """Let world call router's own server."""
-    look.links("router")
-    with serve("router", 80):
-        return {"call": connect("world", ROUTER, 80, timeout=0.4)}
+    """Let world call router's own server, and the two services that are published besides."""
+    look.links("blue")
+    with serve("router", 80), serve("blue", 81), serve("blue", 53, udp=True):
+        calls = [connect("world", ROUTER, port, timeout=0.4) for port in (80, 8081)]
+        calls.append(connect("world", ROUTER, 53, udp=True, data="?", timeout=0.4))
+    return {"lost": "; ".join(str(call) for call in calls if not call.ok)}
 
 
 def hooks_check(name: str) -> Check:
@@ -120,12 +136,15 @@ exercise = Exercise(
         Check(
             "own-server",
             evidence=own_server,
-            verdict=lambda call: call.ok,
-            passed="world goes on using router's own server",
-            failed="world called port 80 of router itself: {call}",
+            verdict=lambda lost: not lost,
+            passed="world goes on using router's own server, and the other published ports",
+            failed="world called router's own server, and the other published ports: {lost}",
             look_at="ip netns exec router iptables -nvL",
             after=["closed"],
-            hints=["Which hook does a packet for router itself meet?", "Your rule is for packets that go through."],
+            hints=[
+                "Which hook does a packet for router itself meet?",
+                "Your rule is for packets that go through, and for one service of blue's among several.",
+            ],
         ),
     ],
     faults=[
@@ -169,6 +188,11 @@ exercise = Exercise(
             replace={
                 "close": 'for hook in "INPUT", "FORWARD":\n    iptables(f"-A {hook} -i eth1 -p tcp --dport 80 -j DROP")'
             },
+            red=["own-server"],
+        ),
+        Fault(
+            "all that goes to blue",
+            replace={"close": 'iptables("-A FORWARD -i eth1 -d 10.0.0.3 -j DROP")'},
             red=["own-server"],
         ),
         Fault(
