@@ -1,6 +1,10 @@
 """Join two networks by a router, and keep a third one's packets out of one of them, with an ICMP error."""
 
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.l2 import Ether
+
 from labkit.check import Check, Exercise, Fault, Look, reaches
+from labkit.packets import send
 
 MEET = ["red-reaches-10.2.0.2", "blue-reaches-10.1.0.2", "guest-reaches-10.1.0.2"]
 ROUTES = """!ip -n red route add default via 10.1.0.1; ip -n blue route add default via 10.2.0.1
@@ -9,9 +13,15 @@ FORWARD = "!ip netns exec router sysctl -qw net.ipv4.ip_forward=1"
 
 
 def heard_at_blue(look: Look) -> dict[str, int]:
-    """Let the guest ping blue, and count what blue hears of it."""
-    count = look.heard("blue", filter="src 10.3.0.2", during=lambda: look.ping("guest", "10.2.0.2", timeout=0.2))
-    return {"packets": count["blue"]}
+    """Put a ping of the guest's to blue on the guest's cable, whatever routes the guest has; count what blue hears."""
+    macs = look.link("guest", "eth0").address, look.link("router", "eth2").address
+    question = Ether(src=macs[0], dst=macs[1]) / IP(src="10.3.0.2", dst="10.2.0.2") / ICMP()
+
+    def ask() -> None:
+        send(question, "guest", "eth0")
+        look.ping("guest", "10.1.0.2")  # its answer comes after whatever the question led to
+
+    return {"packets": look.heard("blue", filter="src 10.3.0.2", during=ask)["blue"]}
 
 
 def told(look: Look) -> dict[str, object]:
@@ -59,11 +69,12 @@ exercise = Exercise(
             evidence=told,
             verdict=lambda ping, by_router: by_router and not ping.answered,
             passed="the router tells the guest: {ping}",
-            failed="{ping}",
+            failed="no word from the router: {ping}",
             look_at='lab.ping("guest", "blue")',
             after=MEET,
             within=2.0,
             hints=[
+                "Does the guest's question get as far as the router, which is to answer it?",
                 "What did the sender hear from each of the routes that lead nowhere?",
                 "A rule, too, may say unreachable or prohibit.",
             ],
@@ -89,6 +100,11 @@ exercise = Exercise(
         Fault(
             "only blue's answers are kept back",
             {"keep": "!ip -n blue route add unreachable 10.3.0.0/24"},
+            red=["nothing-of-the-guest-at-blue", "the-guest-is-told"],
+        ),
+        Fault(
+            "the guest is asked to stay away",
+            {"keep": "!ip -n guest route add prohibit 10.2.0.0/24"},
             red=["nothing-of-the-guest-at-blue", "the-guest-is-told"],
         ),
         Fault(
