@@ -11,22 +11,18 @@ PINGS = {
     "a": (1472, True), "b": (1472, True), "c": (1372, True), "d": (1273, True), "e": (1272, True), "f": (1472, False),
 }  # fmt: skip
 ROUTERS = {"10.1.0.1": "one", "10.2.0.2": "two"}
-WITHOUT = "ip route replace default via 10.1.0.1; ip route flush cache"
-
-
-def forget(look: Look) -> None:
-    """red's default route has no MTU of its own, and nothing is remembered."""
-    look.run("red", WITHOUT)
+ASIDE = "ip route add 10.3.0.0/24 via 10.1.0.1 table 77; ip rule add priority 1 lookup 77; ip route flush cache"
+BACK = "ip rule delete priority 1; ip route flush table 77; ip route flush cache"
 
 
 def played(look: Look) -> dict[str, dict[str, Any]]:
-    """Send the six pings in order from a red that remembers nothing; what its route says of an MTU comes back after."""
-    before = look.run("red", "ip route show default").stdout.strip()
-    forget(look)
+    """Send the six pings in order from a red that remembers nothing, by the routes and MTUs of the outset."""
+    mtu = look.link("red", "eth0").mtu
+    look.run("red", f"ip link set eth0 mtu 1500; {ASIDE}")
     try:
         return {name: one(look, size, df) for name, (size, df) in PINGS.items()}
     finally:
-        look.run("red", f"ip route replace {before}; ip route flush cache")
+        look.run("red", f"{BACK}; ip link set eth0 mtu {mtu}")
 
 
 def one(look: Look, size: int, df: bool) -> dict[str, Any]:
@@ -74,7 +70,8 @@ def too_large(look: Look) -> dict[str, Any]:
     look.run("red", "ip route flush cache")
     with look.capture("red/eth0") as frames:
         ping("red", BLUE, size=1472, timeout=0.5)
-        ping("red", BLUE, size=1273, df=True, timeout=0.3)
+        for to in (BLUE, "10.3.0.77"):  # another of blue's network, whether it is there or not
+            ping("red", to, size=1273, df=True, timeout=0.3)
     large = [frame.length - 14 for frame in frames if frame.direction == "out" and frame.length > 1314]
     told = [f"a packet of {max(large)} bytes left red"] if large else []
     return {"observed": "; ".join(told + [str(frame.error) for frame in frames if frame.error])}
@@ -191,7 +188,7 @@ exercise = Exercise(
         Fault(
             "the link's MTU",
             spared("ip -n red link set eth0 mtu 1300"),
-            red=["by", "mtu", "frames-sent", "the-neighbour-still-gets-1500"],
+            red=["the-neighbour-still-gets-1500"],
         ),
         Fault(
             "not the smallest",
@@ -202,6 +199,11 @@ exercise = Exercise(
             "without its headers",
             spared("ip -n red route replace default via 10.1.0.1 mtu 1272; ip -n red route flush cache"),
             red=["the-largest-passes"],
+        ),
+        Fault(
+            "for one address of the network",
+            spared("ip -n red route add 10.3.0.2 via 10.1.0.1 mtu 1300"),
+            red=["nothing-too-large"],
         ),
         Fault(
             "for another destination",
