@@ -65,7 +65,7 @@ exercise = Exercise(
         answered(
             "counter",
             "TcpExtIPReversePathFilter",
-            look_at="ip netns exec red nstat -as, before and after a ping",
+            look_at="ip netns exec red nstat -as, before and after a ping: its name there",
             hints=["Its name says what was compared: the way back.", "The chapter showed it, with nstat."],
         ),
         reaches(
