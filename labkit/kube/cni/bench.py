@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from typing import Any, Self
 
-from labkit.errors import WrongUse
+from labkit.errors import Unavailable, WrongUse
 from labkit.kube.cni.call import PATH, Call, result_of
 from labkit.kube.cni.conflist import Network, parse
 from labkit.kube.cni.runtime import FOLDER, Attachment, Runtime
@@ -117,6 +118,11 @@ class Subject:
         return cls(path, spoken, network_for(os.path.basename(path), usable[-1], plugins))
 
 
+def _links() -> str:
+    with open("/proc/thread-self/net/dev", encoding="ascii", errors="replace") as file:
+        return file.read()
+
+
 @dataclass
 class Bench:
     """A node with a plugin on it, within `with`; afterwards nothing of it is left."""
@@ -158,6 +164,18 @@ class Bench:
             namespaces.add(sandbox)
         ifname = "lo" if self.subject.kind == "loopback" else "eth0"
         return Attachment(name, sandbox, ifname, capability_args=_CAPABILITY_ARGS)
+
+    def destroy(self, container: str) -> None:
+        """A container's namespace is gone, and all in it: the kernel frees it some time after its last user left.
+
+        All links of a namespace go together, so a cable laid for the purpose tells when."""
+        link.add_veth("probe", "probe", namespace=self.node, peer_namespace=self.sandbox(container))
+        namespaces.delete(self.sandbox(container))
+        deadline = time.monotonic() + 10
+        while "probe:" in namespaces.inside(self.node, _links):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"failed to delete namespace '{self.sandbox(container)}': something keeps it")
+            time.sleep(0.002)
 
     def call(
         self,

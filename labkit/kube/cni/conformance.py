@@ -287,7 +287,7 @@ def _del_namespace_gone(bench: Bench) -> None:
     before = bench.state()
     one = bench.container("web")
     result = bench.add(one)
-    namespaces.delete(bench.sandbox("web"))
+    bench.destroy("web")
     _succeeds(bench.call("DEL", one, result))
     bench.after(one)
     _same(before, bench.state())
@@ -390,7 +390,7 @@ def _gc(bench: Bench) -> None:
     bench.add(stays)
     before = bench.state("stays")
     bench.add(leaked)
-    namespaces.delete(bench.sandbox("leaked"))
+    bench.destroy("leaked")
     valid = [{"containerID": stays.container, "ifname": stays.ifname}]
     call = bench.call("GC", keys={"cni.dev/valid-attachments": valid})
     _succeeds(call)
