@@ -7,6 +7,7 @@ namespace, so that a copy of it proves nothing elsewhere. Every verb that change
 from __future__ import annotations
 
 import os
+from functools import cache
 import sys
 from functools import lru_cache
 
@@ -26,6 +27,7 @@ def write_mark() -> None:
         mark.write(f"{_pid_namespace()} {'uml' if on_user_mode_linux() else 'namespaces'}\n")
 
 
+@cache
 def on_user_mode_linux() -> bool:
     """Return whether the kernel here is User-Mode Linux, which says so of its processor (proc(5), cpuinfo)."""
     try:

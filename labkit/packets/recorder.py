@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from labkit.errors import LabkitError
+from labkit.net import here
 from labkit.packets import links
 from labkit.packets.closing import close_elsewhere
 from labkit.packets.frames import Frame
@@ -274,6 +275,8 @@ class Recorder:
 
     def settle(self, patience: float = 0.1) -> int:
         """Take everything that arrived before this moment, and return the moment (ns)."""
+        if here.on_user_mode_linux():
+            time.sleep(0.001)  # there, what was sent may still wait for the one processor that this thread holds
         moment = time.time_ns()
         deadline = time.monotonic() + patience
         while True:

@@ -15,6 +15,7 @@ from labkit.errors import LabkitError
 from labkit.grading import exercises
 from labkit.machine.uml import needs
 
+pytestmark = pytest.mark.timeout(660)  # the first test waits for all of them
 PROJECT = Path(__file__).parent.parent.parent
 SOLUTIONS = Path(exercises.solutions_folder())
 ONE_A_CHAPTER = {id_.split("/")[0]: id_ for id_ in sorted(exercises.ids(str(SOLUTIONS)), reverse=True)}
@@ -36,7 +37,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
             shutil.copy(top / chapter / name / f"{name}.ipynb", place)
     command = [sys.executable, "-m", "labkit.cli", "grade", "--machine", "uml", str(folder)]
     result = folder / "result.json"
-    done = subprocess.run([*command, "--json", str(result)], capture_output=True, text=True, timeout=110)
+    done = subprocess.run([*command, "--json", str(result)], capture_output=True, text=True, timeout=600)
     assert result.exists(), done.stdout + done.stderr
     found = json.loads(result.read_text())["notebooks"]
     return {os.path.relpath(report["notebook"], folder): report for report in found}
