@@ -1,9 +1,11 @@
 """From the two tuples of a connection to the packets at every interface, there and back."""
 
 import random
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from labkit.check import Check, Exercise, Fault, Look, reaches, table
+from labkit.errors import Refused
 from labkit.packets import connect, serve
 from labkit.tracing import Trace
 from labkit.tracing.records import Leg
@@ -42,6 +44,15 @@ def neighbour(look: Look) -> dict[str, Any]:
     look.links(NEIGHBOUR)
     with serve(BACKEND, PORT + 1, reply="hello"):
         return {"call": connect(NEIGHBOUR, ADDRESS[BACKEND], PORT + 1, data="?", timeout=0.5)}
+
+
+def first_service(look: Look) -> dict[str, Any]:
+    """Let the neighbour call the first service, which the notebook serves, or else this check."""
+    look.links(NEIGHBOUR)
+    with ExitStack() as stack:
+        with suppress(Refused):  # the port is in use
+            stack.enter_context(serve(BACKEND, PORT, reply="hello"))
+        return {"call": connect(NEIGHBOUR, ADDRESS[BACKEND], PORT, data="?", timeout=0.5)}
 
 
 def by_the_router(look: Look) -> dict[str, Any]:
@@ -100,7 +111,7 @@ exercise = Exercise(
             verdict=lambda call: not call.ok,
             passed="the neighbour is not served",
             failed="the neighbour called the second service, past the router: {call}",
-            look_at="iptables -nvL INPUT in the backend",
+            look_at=f"ip netns exec {BACKEND} iptables -nvL INPUT",
             control=reaches(NEIGHBOUR, ADDRESS[BACKEND]),
             must_not=True,
             hints=["In which namespace is your rule, and at which hook?", "Which source does the neighbour have?"],
@@ -112,12 +123,21 @@ exercise = Exercise(
             passed="world is served by way of the router",
             failed="world called the second published port: {call}",
             look_at=f'lab.trace("{ROUTER}", from_="world", tcp=published + 1): how does it come in?',
-            points=2,
             after=["the-neighbour-is-kept-out"],
             hints=[
                 "The backend's rule sees the packet as it arrives. Look at the last row of your first table.",
                 "Who rewrote the source, and into what?",
             ],
+        ),
+        Check(
+            "the-first-service-stays",
+            evidence=first_service,
+            verdict=lambda call: call.ok,
+            passed="the first service is as it was",
+            failed="the neighbour called the first service, as it may: {call}",
+            look_at=f"ip netns exec {BACKEND} iptables -nvL INPUT",
+            after=["the-neighbour-is-kept-out"],
+            hints=["Which packets is your rule about: all of the neighbour's, or those for one port?"],
         ),
     ],
     faults=[
@@ -144,6 +164,11 @@ exercise = Exercise(
             red=["request-interfaces", "answer-interfaces"],
         ),
         Fault("world's own address let in", replace=only("! -s 203.0.113.2"), red=["world-is-served"]),
+        Fault(
+            "the neighbour refused everywhere",
+            replace={"filter": "!ip netns exec {backend} iptables -A INPUT -p tcp -s {lab.ip(neighbour)} -j REJECT"},
+            red=["the-first-service-stays"],
+        ),
         Fault("everybody refused", replace=only(""), red=["world-is-served"]),
         Fault(
             "the router filters",
