@@ -43,6 +43,14 @@ def comes_and_goes(look: Look) -> dict[str, str]:
     return {"there": there, "gone": answers(8099)["said"]}
 
 
+def somebody_elses(look: Look) -> dict[str, str]:
+    """Let red call a port of world that has the number of a published one."""
+    look.links("red")
+    with serve("world", 8082, reply="world"), serve("blue", 80, reply="blue"):
+        call = connect("red", WORLD, 8082, data="?", timeout=0.4)
+    return {"said": call.text if call.ok else call.error or ""}
+
+
 def rewriting(look: Look) -> dict[str, int]:
     """Count the rules in router that rewrite a destination."""
     listed = json.loads(look.run("router", "nft -j list ruleset").stdout or "{}").get("nftables", [])
@@ -90,12 +98,13 @@ MAP = """    map services {
     }
 """
 SET = "    set banned { type ipv4_addr; }\n"
+COMES_IN = 'iifname "eth1"'
 TURN = "dnat ip to tcp dport map @services"
 HEAD = "type nat hook prerouting priority dstnat;"
 
 
 def ruleset(
-    *, map_: str = MAP, turn: str = f'iifname "eth1" {TURN}', forward: str = "ip saddr @banned drop", more: str = ""
+    *, map_: str = MAP, turn: str = f"{COMES_IN} {TURN}", forward: str = "ip saddr @banned drop", more: str = ""
 ) -> dict[str, str]:
     """The cell of a learner with these parts; what is not given is right."""
     chains = f"    chain pre {{ {HEAD} {turn}; }}\n{more}"
@@ -155,13 +164,24 @@ exercise = Exercise(
             ],
         ),
         Check(
+            "nobody-elses-port",
+            evidence=somebody_elses,
+            verdict=lambda said: said == "world",
+            passed="what red sends to port 8082 of others arrives there",
+            failed="red called port 8082 of world, and was told: {said}",
+            look_at='lab.trace("203.0.113.2", from_="red", tcp=8082)',
+            after=["published"],
+            must_not=True,
+            hints=["By which link does it come in, and does your rule ask?", "`iifname`"],
+        ),
+        Check(
             "banned",
             evidence=cut_off,
             verdict=lambda told, cut, calls: cut,  # noqa: ARG005
             passed="whoever is banned is cut off at once",
             failed="world called port 8081: {told}",
             look_at=RULES,
-            points=3,
+            points=2,
             after=["published"],
             must_not=True,
             hints=[
@@ -174,12 +194,14 @@ exercise = Exercise(
     faults=[
         Fault(
             "a rule for each port",
-            replace=ruleset(turn=f"tcp dport 8081 {EACH[0]}; tcp dport 8082 {EACH[1]}"),
+            replace=ruleset(turn=f"{COMES_IN} tcp dport 8081 {EACH[0]}; {COMES_IN} tcp dport 8082 {EACH[1]}"),
             red=["comes-and-goes", "one-rule"],
         ),
         Fault(
             "a map written into the rule",
-            replace=ruleset(turn="dnat ip to tcp dport map { 8081 : 10.0.0.2 . 80, 8082 : 10.0.0.3 . 80 }"),
+            replace=ruleset(
+                turn=f"{COMES_IN} dnat ip to tcp dport map {{ 8081 : 10.0.0.2 . 80, 8082 : 10.0.0.3 . 80 }}"
+            ),
             red=["comes-and-goes"],
         ),
         Fault(
@@ -192,13 +214,14 @@ exercise = Exercise(
         ),
         Fault(
             "the rest by a second rule",
-            replace=ruleset(turn=f"{TURN}; tcp dport 80 redirect to :8080"),
+            replace=ruleset(turn=f"{COMES_IN} {TURN}; tcp dport 80 redirect to :8080"),
             red=["one-rule"],
         ),
+        Fault("by any link", replace=ruleset(turn=TURN), red=["nobody-elses-port"]),
         Fault("nobody asks the set", replace=ruleset(forward=""), red=["banned"]),
         Fault(
             "the set asked for first packets alone",
-            replace=ruleset(turn=f"ip saddr @banned drop; {TURN}", forward=""),
+            replace=ruleset(turn=f"ip saddr @banned drop; {COMES_IN} {TURN}", forward=""),
             red=["banned"],
         ),
         Fault(
