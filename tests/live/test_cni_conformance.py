@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from labkit import cli
 from labkit.kube.cni import conformance
 from labkit.kube.cni.bench import BIN, Subject
 from labkit.kube.cni.call import PATH, find
 from labkit.net import here, namespace
 
 PROJECT = Path(__file__).parent.parent.parent
+Told = Callable[..., tuple[int, str, str]]
 RECORDED = PROJECT / "docs" / "cni-conformance.md"
-LABKIT = os.path.join(os.path.dirname(sys.executable), "labkit")
 
 
 def test_the_recorded_table_is_what_the_suite_gives() -> None:
@@ -60,31 +59,38 @@ def test_a_plugin_with_a_fault_deviates(tmp_path: Path, fault: str) -> None:
     assert outcome.said
 
 
-def told(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([LABKIT, "cni", "test", *words], capture_output=True, text=True, check=False)
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    """Runs `labkit cni test` and gives its exit status, standard output and standard error."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        status = cli.main(["cni", "test", *words])
+        return status, *capsys.readouterr()
+
+    return run
 
 
-def test_the_command_counts_in_its_last_line_and_exits_0_1_or_2(tmp_path: Path) -> None:
-    passed = told("loopback")
-    assert passed.returncode == 0, passed.stdout
-    assert passed.stdout.splitlines()[-1].startswith(f"{len(conformance.CASES)} cases: ")
-    assert "not claimed  STATUS" in passed.stdout
+def test_the_command_counts_in_its_last_line_and_exits_0_1_or_2(told: Told, tmp_path: Path) -> None:
+    status, said, _ = told("loopback")
+    assert status == 0, said
+    assert said.splitlines()[-1].startswith(f"{len(conformance.CASES)} cases: ")
+    assert "not claimed  STATUS" in said
     plugin = tmp_path / "hollow"
     plugin.write_text('#!/bin/sh\necho \'{"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]}\'\n')
     plugin.chmod(0o755)
-    assert told(str(plugin)).returncode == 1
+    assert told(str(plugin))[0] == 1
     mute = tmp_path / "mute"
     mute.write_text("#!/bin/sh\n")
     mute.chmod(0o755)
     for wrong in ("no-such-plugin", str(mute), f"{tmp_path}/nothing"):
-        could_not = told(wrong)
-        assert (could_not.returncode, could_not.stdout) == (2, "")
-        assert could_not.stderr.startswith("labkit: failed to ")
+        status, said, complained = told(wrong)
+        assert (status, said) == (2, "")
+        assert complained.startswith("labkit: failed to ")
 
 
-def test_a_configuration_of_ones_own_is_used(tmp_path: Path) -> None:
+def test_a_configuration_of_ones_own_is_used(told: Told, tmp_path: Path) -> None:
     conf = tmp_path / "own.conflist"
     conf.write_text('{"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": "ptp"}]}')
-    could_not = told("bridge", "--conf", str(conf))
-    assert could_not.returncode == 2
-    assert "failed to test plugin 'bridge': it is not in the configuration" in could_not.stderr
+    status, _, complained = told("bridge", "--conf", str(conf))
+    assert status == 2
+    assert "failed to test plugin 'bridge': it is not in the configuration" in complained
