@@ -7,9 +7,8 @@ namespace, so that a copy of it proves nothing elsewhere. Every verb that change
 from __future__ import annotations
 
 import os
-from functools import cache
 import sys
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from labkit.errors import NotInLabMachine
 
