@@ -71,8 +71,24 @@ def open_namespace(name: str) -> int:
     Raises NotFound (with the names that exist) where there is none, NamespaceGone where the name outlived it,
     Unavailable where this process may open no more files."""
     ensure_lab_machine(f"open namespace '{name}'")
-    try:
+    with _told_by_name(name):
         return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def inode(name: str) -> int:
+    """Return the inode number of namespace `name`: two names with one number are one namespace. Same as: lsns -t net
+
+    Raises as open_namespace does. It opens nothing: an interrupt could come before the descriptor has an owner."""
+    ensure_lab_machine(f"look at namespace '{name}'")
+    with _told_by_name(name):
+        return os.stat(path(name)).st_ino
+
+
+@contextmanager
+def _told_by_name(name: str) -> Iterator[None]:
+    """What the kernel refuses inside the block is told of namespace `name`."""
+    try:
+        yield
     except OSError as error:
         if error.errno in FULL:
             raise Unavailable(
@@ -88,15 +104,6 @@ def open_namespace(name: str) -> int:
         raise NotFound(
             f"failed to enter namespace '{name}': no such namespace", f"namespaces there: {there}"
         ) from error
-
-
-def inode(name: str) -> int:
-    """Return the inode number of namespace `name`: two names with one number are one namespace. Same as: lsns -t net"""
-    descriptor = open_namespace(name)
-    try:
-        return os.fstat(descriptor).st_ino
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
