@@ -221,7 +221,7 @@ def test_tab_completes_commands_and_namespaces(watch):
 def test_the_completion_script_works_in_bash(watch):
     script = (
         'source <("$@" completion bash); labkit() { "$PY" -m labkit.cli "$@"; }; '
-        "COMP_WORDS=(labkit do); COMP_CWORD=1; _labkit; echo ${COMPREPLY[@]}"
+        "COMP_WORDS=(labkit doct); COMP_CWORD=1; _labkit; echo ${COMPREPLY[@]}"
     )
     result = subprocess.run(
         ["bash", "-c", script, "bash", *LABKIT],
