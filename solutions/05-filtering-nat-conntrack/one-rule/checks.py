@@ -6,7 +6,7 @@ import socket
 from labkit.check import Check, Exercise, Fault, Look
 from labkit.errors import NotFound
 from labkit.net import namespace
-from labkit.packets import connect, serve
+from labkit.packets import capture, connect, serve
 
 ROUTER, WORLD = "203.0.113.1", "203.0.113.2"
 NAMES = {"services": "map", "banned": "set"}
@@ -68,17 +68,20 @@ def cut_off(look: Look) -> dict[str, str]:
             first = say(talk, "before")
             element(look, "add", "banned", WORLD)
             try:
-                then = say(talk, "after")
-                new = connect("world", ROUTER, 8081, timeout=0.4)
+                with capture("red/eth0", filter="tcp port 80") as seen:
+                    then = say(talk, "after")
+                    new = connect("world", ROUTER, 8081, timeout=0.4)
             finally:
                 element(look, "delete", "banned", WORLD)
+    arrived = any(one.direction == "in" for one in seen)
     told = "; ".join(
         [f"before it was banned, it {first}", f"after that, the same connection {then}"]
         + ["it opened a new connection"] * bool(new.ok)
+        + ["what it sent still came to red"] * (arrived and not new.ok)
     )
     return {
         "told": told,
-        "cut": first == "was answered" and then != "was answered" and not new.ok,
+        "cut": first == "was answered" and then != "was answered" and not new.ok and not arrived,
         "calls": len(server.seen),
     }
 
@@ -229,6 +232,7 @@ exercise = Exercise(
             replace=ruleset(forward="ct state established accept; ip saddr @banned drop"),
             red=["banned"],
         ),
+        Fault("answers dropped alone", replace=ruleset(forward="ip daddr @banned drop"), red=["banned"]),
         Fault(
             "banned from the router itself",
             replace=ruleset(
