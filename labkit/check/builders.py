@@ -207,8 +207,8 @@ def has_sysctl(namespace: str, key: str, value: str, **options: Unpack[Options])
 
 def answered(answer: str, truth: Any | Callable[[Look], Any], **options: Unpack[Options]) -> Check:
     """The learner's labkit.answer(answer, ...) is right: equal to `truth`, a value, or what truth(look) finds in the
-    kernel now. Lists are compared without order, texts without case and outer blanks. No message holds `truth`; give
-    look_at=, the command or view that shows it."""
+    kernel now. Lists are compared without order, texts, in lists too, without case and outer blanks. No message holds
+    `truth`; give look_at=, the command or view that shows it."""
 
     def evidence(look: Look) -> dict[str, Any]:
         given = look.answer(answer)
@@ -232,8 +232,12 @@ def _same(given: Any, truth: Any) -> bool:
     if isinstance(truth, (int, float)) and isinstance(given, str):
         return given.strip() == str(truth)
     if isinstance(truth, (list, tuple, set, frozenset)) and isinstance(given, list):
-        return sorted(map(_shown, given)) == sorted(map(_shown, truth))
+        return sorted(map(_compared, given)) == sorted(map(_compared, truth))
     return bool(given == truth)
+
+
+def _compared(value: Any) -> str:
+    return _shown(value.strip().lower() if isinstance(value, str) else value)
 
 
 def _shown(value: Any) -> str:

@@ -233,6 +233,7 @@ def test_addresses_routes_and_sysctls_are_shown_as_they_are():
         (["b", "a"], ("a", "b"), True),
         (["a"], {"a"}, True),
         (["a", "a"], ["a"], False),
+        ([" Input", "FORWARD"], ["forward", "input"], True),
         (True, True, True),
         (1, True, False),
         (True, 1, False),
