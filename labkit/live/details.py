@@ -21,7 +21,11 @@ def tabs_now(state: NamespaceState) -> list[Tab]:
     """Return every tab of a namespace: what `state` tells, and its firewall rules and connections at this moment."""
     name = state.name
     *told, sysctls = tabs(state)
-    firewall = _tab("firewall", _run(name, "nft list ruleset"), _asked(lambda: ruleset(name)))
+    rules = _asked(lambda: ruleset(name))
+    listings = ["nft list ruleset"]
+    if any(line.startswith("*") for line in rules.splitlines()):  # a table of iptables-legacy, which nft does not list
+        listings += ["iptables-legacy-save", "ip6tables-legacy-save"]
+    firewall = _tab("firewall", "; ".join(_run(name, listing) for listing in listings), rules)
     connections = _tab("conntrack", _run(name, "conntrack -L"), _asked(lambda: _lines(conntrack(name))))
     return [*told, firewall, connections, sysctls]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -293,6 +294,16 @@ def test_the_tables_of_a_namespace_are_those_of_this_moment(lab: Lab) -> None:
     assert "10.0.0.9 dev eth0" in tabs["neighbours"]["text"]
     assert "peer veth-red in host" in tabs["links"]["text"]
     assert "net.ipv4.ip_forward = 0" in tabs["sysctls"]["text"]
+
+
+def test_rules_of_iptables_legacy_stand_in_the_tab_with_their_command(lab: Lab) -> None:
+    if os.geteuid() or not shutil.which("iptables-legacy", path="/usr/sbin"):
+        pytest.skip("needs: root, and iptables-legacy")
+    sh("ip netns exec red iptables-legacy -t raw -A OUTPUT -d 192.0.2.1 -j DROP")
+    (tab,) = (tab for tab in ask(view(lab), "details", namespace="red")["tabs"] if tab["name"] == "firewall")
+    assert "-A OUTPUT -d 192.0.2.1/32 -j DROP" in tab["text"]
+    told = subprocess.run(["sh", "-ec", tab["command"]], capture_output=True, text=True, check=True).stdout
+    assert "-A OUTPUT -d 192.0.2.1/32 -j DROP" in told
 
 
 @pytest.mark.parametrize("namespace", ["host", "red"])
