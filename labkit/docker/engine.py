@@ -687,7 +687,7 @@ class Docker:
                         self._before.setdefault(key, before)
 
     def _apply(self, changes: list[Rule]) -> None:
-        iptables.apply(rules.text(changes), namespace=self.host, backend=self._backend)
+        iptables.apply(rules.text(changes), namespace=self.host, backend=self._backend, put_back=False)
         within = "" if self.host == "host" else f"ip netns exec {self.host} "
         self._note(*(within + rule.command for rule in changes))
 

@@ -70,10 +70,18 @@ def _backend_of(path: str, _device: int, _inode: int) -> Backend:
     return "nft" if "nf_tables" in said else "legacy"
 
 
-def apply(text: str, *, namespace: str = "host", backend: Backend | None = None, family: Family = "ip") -> Command:
+def apply(
+    text: str,
+    *,
+    namespace: str = "host",
+    backend: Backend | None = None,
+    family: Family = "ip",
+    put_back: bool = True,
+) -> Command:
     """The rules of `text` (in the form of iptables-save) are in their tables; rules that were there stay.
 
-    Each table takes effect at once or not at all; when one is refused, the tables before it are as they were.
+    Each table takes effect at once or not at all; when one is refused, the tables before it are as they were, unless
+    `put_back` is False: then they are not looked at before, and the caller takes back what is there by itself.
     A line ":CHAIN - [0:0]" makes the chain, or empties it. `backend`: "nft" or "legacy", None for what `iptables` is.
     Raises WrongUse (what does not parse), NotFound (a chain), Refused (rules of the other back end, too; by the
     kernel). Same as: iptables-restore -w --noflush"""
@@ -86,7 +94,7 @@ def apply(text: str, *, namespace: str = "host", backend: Backend | None = None,
     _refuse_both(command, backend, family)
     before = [
         save(table, namespace=namespace, backend=backend, family=family) or f"*{table}\nCOMMIT\n"
-        for table in list(tables)[:-1]  # the last one is refused as a whole, if at all
+        for table in (list(tables)[:-1] if put_back else ())  # the last one is refused as a whole, if at all
     ]
     done = run(command)
     if done.returncode:
