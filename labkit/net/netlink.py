@@ -196,10 +196,12 @@ def pack(header: Header) -> bytes:
 
 
 class Socket:
-    """A netlink socket in the namespace of the thread that makes it. Any thread may use it; one at a time does."""
+    """A netlink socket in the namespace of the thread that makes it, or one that another process has opened and handed
+    over. Any thread may use it; one at a time does."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, descriptor: int | None = None) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE, descriptor)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         self._sequence = 0

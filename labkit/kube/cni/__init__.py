@@ -15,14 +15,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.kube.cni.call import Call, PluginRefused
+    from labkit.kube.cni.bench import BIN
+    from labkit.kube.cni.call import PATH, Call, PluginRefused
     from labkit.kube.cni.conflist import Network, load, parse
     from labkit.kube.cni.runtime import Runtime
     from labkit.kube.cni.shim import record, records
 
 _HOME = {
+    "BIN": "bench",
     "Call": "call",
     "Network": "conflist",
+    "PATH": "call",
     "PluginRefused": "call",
     "Runtime": "runtime",
     "load": "conflist",
@@ -31,7 +34,7 @@ _HOME = {
     "records": "shim",
 }
 
-__all__ = ["Call", "Network", "PluginRefused", "Runtime", "load", "parse", "record", "records"]
+__all__ = ["BIN", "PATH", "Call", "Network", "PluginRefused", "Runtime", "load", "parse", "record", "records"]
 
 
 def __getattr__(name: str) -> Any:

@@ -44,8 +44,10 @@ def delegated(request: Request) -> bool:
     return "type" in request.ipam
 
 
-def allocate(request: Request) -> dict[str, Any]:
-    """An address is taken, the lowest that is free; returns `ips` and `routes`. Raises Fault."""
+def allocate(request: Request, taken: dict[str, str]) -> dict[str, Any]:
+    """An address is taken, the lowest that is free; returns `ips` and `routes`. Raises Fault.
+
+    `taken`: what `held` says, to which this one is added."""
     if delegated(request):
         try:
             return delegate(request)
@@ -53,13 +55,14 @@ def allocate(request: Request) -> dict[str, Any]:
             with suppress(Fault):
                 delegate(request, "DEL")
             raise
-    if request.key in held(request).values():
+    if request.key in taken.values():
         raise Fault(100, f"{request.container} has an address for {request.ifname} already")
-    chosen = next(free(request), None)
+    chosen = next(free(request, taken), None)
     if chosen is None:
         raise Fault(100, f"no address is free in {request.ipam['subnet']}")
     with open(os.path.join(folder(request), str(chosen)), "x", encoding="ascii", newline="") as file:
         file.write(request.key)
+    taken[str(chosen)] = request.key
     within, gateway = subnet(request)
     given = [{"address": f"{chosen}/{within.prefixlen}", "gateway": str(gateway)}]
     return {"ips": given, "routes": request.ipam.get("routes")}
@@ -81,10 +84,10 @@ def subnet(request: Request) -> tuple[IPv4Network, IPv4Address]:
     return within, IPv4Address(request.ipam.get("gateway", within[1]))
 
 
-def free(request: Request) -> Iterator[IPv4Address]:
-    """Return the addresses that nobody has, from the lowest on: not the gateway's, nor the subnet's first and last."""
+def free(request: Request, taken: dict[str, str]) -> Iterator[IPv4Address]:
+    """Return the addresses that are not `taken`, from the lowest on: not the gateway's, nor the subnet's first and
+    last."""
     within, gateway = subnet(request)
-    taken = held(request)
     return (one for one in within.hosts() if one != gateway and str(one) not in taken)
 
 

@@ -16,18 +16,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import Any
+from typing import Any, NamedTuple
 
 from labkit.errors import Duplicate
 from labkit.kube.cni import addresses
 from labkit.kube.cni.protocol import Fault, Request, serve
 from labkit.net import address, link, route, sysctl
 from labkit.net import namespace as namespaces
-from labkit.net.operation import Operation, perform
+from labkit.net.operation import Operation, Session, perform
 
-__all__ = ["OPERATIONS", "add", "check", "delete", "gc", "main", "status"]
+__all__ = ["OPERATIONS", "add", "add_all", "check", "delete", "gc", "main", "status"]
 
 _KNOWN = {"cniVersion", "name", "type", "bridge", "mtu", "ipam", "dns", "args", "runtimeConfig", "prevResult"}
 
@@ -38,34 +39,65 @@ def add(request: Request) -> dict[str, Any]:
     Where a step fails, nothing of it stays, and what was raised goes on."""
     if request.ifname in _links(request.sandbox):
         raise Fault(100, f"{request.ifname} exists in the container already")
-    with addresses.locked(request):
-        given = addresses.allocate(request)
+    return add_all([request])[0]
+
+
+def add_all(requests: Sequence[Request], session: Session | None = None, ifindex: int = 0) -> list[dict[str, Any]]:
+    """ADD for several containers of one network on one node, in their order: all are wired, or none.
+
+    The kernel is asked in few messages. `session`: sockets that are open already; `ifindex`: of the next link in each
+    sandbox, where that is known to be the same."""
+    first = requests[0]
+    done: list[Request] = []
+    with addresses.locked(first):
+        taken = addresses.held(first)
         try:
-            return _wire(request, given)
+            wired = []
+            for request in requests:
+                given = addresses.allocate(request, taken)
+                done.append(request)
+                wired.append(_wiring(request, given, ifindex))
+            _raise_bridge(first, wired[0].address, wired[0].gateway)
+            if session is not None and ifindex:
+                session.ifindexes.update({(request.sandbox, request.ifname): ifindex for request in requests})
+            perform([operation for one in wired for operation in one.on_node[:1]], session)
+            perform([operation for one in wired for operation in one.in_sandbox], session)
+            perform([operation for one in wired for operation in one.on_node[1:]], session)
         except BaseException:
-            link.delete(_host_side(request), namespace=request.node)
-            addresses.release(request)
+            for request in done:
+                link.delete(_host_side(request), namespace=request.node)
+                addresses.release(request)
             raise
+    return [one.result for one in wired]
 
 
-def _wire(request: Request, given: dict[str, Any]) -> dict[str, Any]:
-    """The bridge is there, and the cable, with everything on it."""
+class _Wiring(NamedTuple):
+    """What makes one container's cable, and what ADD answers. The first operation on the node makes the cable."""
+
+    address: IPv4Interface
+    gateway: IPv4Address
+    on_node: list[Operation]
+    in_sandbox: list[Operation]
+    result: dict[str, Any]
+
+
+def _wiring(request: Request, given: dict[str, Any], ifindex: int) -> _Wiring:
     ip = IPv4Interface(given["ips"][0]["address"])
     gateway = IPv4Address(given["ips"][0].get("gateway", ip.network[1]))
     ways = given.get("routes") or [{"dst": "0.0.0.0/0"}]
     routes = [{"dst": way["dst"], "gw": way.get("gw", str(gateway))} for way in ways]
-    bridge, here, there = _bridge(request), _host_side(request), request.ifname
-    for operation in (
-        link.add_bridge.plan(bridge, namespace=request.node, mac=_mac(gateway)),
-        address.add.plan(f"{gateway}/{ip.network.prefixlen}", bridge, namespace=request.node),
-    ):
-        with suppress(Duplicate):  # an earlier ADD made it
-            perform([operation])
-    perform([link.set_up.plan(bridge, namespace=request.node), *_cable(request, ip, routes)])
-    sysctl.set("net.ipv4.ip_forward", 1, namespace=request.node)
-    return {
+    here, there, sandbox = _host_side(request), request.ifname, request.sandbox
+    cable = link.add_veth.plan(here, there, namespace=request.node, peer_namespace=sandbox, mac=_mac(ip.ip, 0x0E),
+                               peer_mac=_mac(ip.ip), mtu=request.config.get("mtu"), master=_bridge(request), up=True,
+                               peer_ifindex=ifindex)  # fmt: skip
+    inside = [
+        address.add.plan(str(ip), there, namespace=sandbox),
+        link.set_up.plan(there, namespace=sandbox),
+        *(route.add.plan(way["dst"], via=way["gw"], namespace=sandbox) for way in routes),
+    ]
+    result = {
         "interfaces": [
-            {"name": bridge, "mac": _mac(gateway)},
+            {"name": _bridge(request), "mac": _mac(gateway)},
             {"name": here, "mac": _mac(ip.ip, 0x0E)},
             {"name": there, "mac": _mac(ip.ip), "sandbox": request.netns},
         ],
@@ -73,18 +105,21 @@ def _wire(request: Request, given: dict[str, Any]) -> dict[str, Any]:
         "routes": routes,
         "dns": request.config.get("dns", {}),
     }
+    carries = link.show.plan(here, namespace=request.node)  # now, not a second later
+    return _Wiring(ip, gateway, [cable, carries], inside, result)
 
 
-def _cable(request: Request, ip: IPv4Interface, routes: list[dict[str, str]]) -> list[Operation]:
-    here, there, sandbox = _host_side(request), request.ifname, request.sandbox
-    return [
-        link.add_veth.plan(here, there, namespace=request.node, peer_namespace=sandbox, mac=_mac(ip.ip, 0x0E),
-                           peer_mac=_mac(ip.ip), mtu=request.config.get("mtu"), master=_bridge(request), up=True),
-        address.add.plan(str(ip), there, namespace=sandbox),
-        link.set_up.plan(there, namespace=sandbox),
-        *(route.add.plan(way["dst"], via=way["gw"], namespace=sandbox) for way in routes),
-        link.show.plan(here, namespace=request.node),  # now the cable carries, not a second later
-    ]  # fmt: skip
+def _raise_bridge(request: Request, ip: IPv4Interface, gateway: IPv4Address) -> None:
+    """The bridge is there and up, with the gateway's address, and the node forwards."""
+    bridge = _bridge(request)
+    for operation in (
+        link.add_bridge.plan(bridge, namespace=request.node, mac=_mac(gateway)),
+        address.add.plan(f"{gateway}/{ip.network.prefixlen}", bridge, namespace=request.node),
+    ):
+        with suppress(Duplicate):  # an earlier ADD made it
+            perform([operation])
+    link.set_up(bridge, namespace=request.node)
+    sysctl.set("net.ipv4.ip_forward", 1, namespace=request.node)
 
 
 def delete(request: Request) -> None:
@@ -141,7 +176,7 @@ def status(request: Request) -> None:
         raise Fault(51, f"the bridge {_bridge(request)} is down")
     if addresses.delegated(request):
         addresses.delegate(request)
-    elif next(addresses.free(request), None) is None:
+    elif next(addresses.free(request, addresses.held(request)), None) is None:
         raise Fault(50, f"no address is free in {request.ipam['subnet']}")
 
 

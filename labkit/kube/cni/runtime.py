@@ -90,7 +90,7 @@ class Runtime:
         except BaseException:
             self._undo(network, one)
             raise
-        self._keep(network, one, result)
+        self.keep(network, one, result)
         return dict(result)
 
     def check(self, network: Network, container: str, **attachment: Any) -> None:
@@ -105,7 +105,7 @@ class Runtime:
             )
         if network.disable_check:
             return
-        one, result = self._known(network, one)
+        one, result = self.known(network, one)
         if result is None:
             raise WrongUse(f"failed to CHECK '{container}' in namespace '{self.node}': no ADD came before",
                            f"on '{network.name}': {', '.join(self.attached(network.name)) or 'nobody'}")  # fmt: skip
@@ -116,13 +116,12 @@ class Runtime:
         """The container is off the network, the plugins asked in reverse. Deleting what is gone is success.
 
         Raises PluginRefused, NotFound, Unavailable; the result is then kept, for another try."""
-        one, result = self._known(network, _checked(Attachment(container, **attachment)))
+        one, result = self.known(network, _checked(Attachment(container, **attachment)))
         if not at_least(network.version, "0.4.0"):
             result = None
         for plugin in reversed(network.plugins):
             self._ask("DEL", network, plugin, one, result)
-        with suppress(FileNotFoundError):
-            os.unlink(self._file(network.name, one))
+        self.forget(network, one)
 
     # --- the operations on a network
 
@@ -135,7 +134,7 @@ class Runtime:
             return
         still = set(valid)
         failures: list[LabkitError] = []
-        for one in self._attachments(network.name):
+        for one in self.attachments(network.name):
             if (one.container, one.ifname) not in still:
                 with _collected(failures):
                     self.delete(network, one.container, ifname=one.ifname)
@@ -179,7 +178,7 @@ class Runtime:
 
     def attached(self, network: str) -> list[str]:
         """Return the containers that are on a network by this runtime, sorted."""
-        return sorted({one.container for one in self._attachments(network)})
+        return sorted({one.container for one in self.attachments(network)})
 
     # --- one call
 
@@ -240,7 +239,8 @@ class Runtime:
     def _file(self, network: str, one: Attachment) -> str:
         return f"{FOLDER}/{self.node}/results/{network}-{one.container}-{one.ifname}"
 
-    def _keep(self, network: Network, one: Attachment, result: dict[str, Any]) -> None:
+    def keep(self, network: Network, one: Attachment, result: dict[str, Any]) -> None:
+        """The result of ADD is kept, as libcni keeps it, for CHECK and DEL."""
         path = self._file(network.name, one)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         kept = {
@@ -257,14 +257,19 @@ class Runtime:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(kept, file, indent=2)
 
+    def forget(self, network: Network, one: Attachment) -> None:
+        """Nothing is kept of the attachment."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._file(network.name, one))
+
     def _cached(self, network: Network, one: Attachment) -> dict[str, Any] | None:
         with suppress(OSError, ValueError), open(self._file(network.name, one), encoding="utf-8") as file:
             kept = json.load(file)
             return kept if kept.get("kind") == "cniCacheV1" else None
         return None
 
-    def _known(self, network: Network, one: Attachment) -> tuple[Attachment, Any]:
-        """The attachment, completed by what ADD was told, and ADD's result, or None."""
+    def known(self, network: Network, one: Attachment) -> tuple[Attachment, Any]:
+        """Return the attachment, completed by what ADD was told, and ADD's result, or None."""
         kept = self._cached(network, one)
         if kept is None:
             return one, None
@@ -272,7 +277,8 @@ class Runtime:
         args = one.args or dict(kept["cniArgs"])
         return Attachment(one.container, namespace, one.ifname, args, kept["capabilityArgs"]), kept["result"]
 
-    def _attachments(self, network: str) -> list[Attachment]:
+    def attachments(self, network: str) -> list[Attachment]:
+        """Return who is on a network by this runtime: container and interface, of each result that is kept."""
         found = []
         with suppress(FileNotFoundError):
             for name in sorted(os.listdir(f"{FOLDER}/{self.node}/results")):

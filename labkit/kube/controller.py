@@ -1,0 +1,105 @@
+"""The controller: the one process of a cluster that writes. Who asks it, and what does it do?
+
+`python -m labkit.kube.controller` is started by labkit.kube.up and `labkit cluster up`. It holds the store, one thread
+for what a controller manager and a scheduler do, one for each node's kubelet, and a process, the spawner, which is the
+parent of all sandboxes and containers. When it ends, however it ends, the cluster is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socketserver
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from labkit.errors import LabkitError
+from labkit.kube import control
+from labkit.kube.cluster import Cluster
+from labkit.kube.wire import FOLDER, SOCKET, error_as_data, refusal
+from labkit.net.here import ensure_lab_machine
+
+__all__ = ["main"]
+
+_SWITCH = 0.0005  # seconds until another thread gets its turn: a kubelet waits for answers of the kernel, mostly
+
+
+class _Asked(socketserver.StreamRequestHandler):
+    """One client: one line, one answer."""
+
+    def handle(self) -> None:
+        try:
+            question = json.loads(self.rfile.readline() or b"{}")
+            answer: dict[str, Any] = {"result": self.server.answer(question)}  # type: ignore[attr-defined]
+        except LabkitError as error:
+            answer = {"error": error_as_data(error)}
+        except Exception as error:  # noqa: BLE001 - a client's question must not end the cluster
+            import traceback
+
+            traceback.print_exc()
+            answer = {"error": error_as_data(refusal("InternalError", f"{type(error).__name__}: {error}"))}
+        with suppress(OSError):  # the client has left
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, path: str, cluster: Cluster) -> None:
+        super().__init__(path, _Asked)
+        self.cluster = cluster
+
+    def answer(self, question: dict[str, Any]) -> Any:
+        verb = question.pop("verb", "")
+        if verb not in Cluster.VERBS:
+            raise refusal("BadRequest", f"the cluster knows no verb '{verb}'", f"verbs: {', '.join(Cluster.VERBS)}")
+        work: Callable[..., Any] = getattr(self.cluster, verb)
+        return work(**question)
+
+
+def _manage(cluster: Cluster) -> None:
+    """Be the controller manager and the scheduler, for ever."""
+    store = cluster.store
+    while True:
+        seen = store.version()
+        with store.together():
+            control.deploy(store)
+            control.schedule(store)
+            control.status_of_deployments(store)
+        store.wait(lambda seen=seen: store.version() != seen, None)  # type: ignore[misc]
+
+
+def main() -> int:
+    """Be the cluster's controller until somebody says `down`. What it was asked to be stands in the first argument.
+
+    The descriptor in the second one gets a line: empty when the cluster is there, else why it is not."""
+    wanted, report = json.loads(sys.argv[1]), int(sys.argv[2])
+    try:
+        ensure_lab_machine("start a cluster")
+        os.makedirs(FOLDER, exist_ok=True)
+        cluster = Cluster(**wanted)
+    except LabkitError as error:
+        os.write(report, json.dumps(error_as_data(error)).encode())
+        return 1
+    with suppress(FileNotFoundError):
+        os.unlink(SOCKET)
+    server = _Server(SOCKET, cluster)
+    sys.setswitchinterval(_SWITCH)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=cluster.down).start())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=_manage, args=(cluster,), daemon=True).start()
+    os.close(report)
+    cluster.ended.wait()
+    with suppress(FileNotFoundError):
+        os.unlink(SOCKET)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

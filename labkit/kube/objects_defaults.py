@@ -1,0 +1,65 @@
+"""What does a document ask for that it does not say?
+
+The API server fills in defaults before it checks an object; here, those of the fields that the cluster models.
+Source: Kubernetes' pkg/apis/core/v1/defaults.go and pkg/apis/apps/v1/defaults.go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labkit.kube.kinds import Kind
+from labkit.kube.objects_fields import SET_BY_SERVER
+
+__all__ = ["fill_in"]
+
+Object = dict[str, Any]
+
+
+def fill_in(one: Object, kind: Kind) -> Object:
+    """The object has its defaults, and nothing that only the API server says. Returns it."""
+    one.pop("status", None)
+    data = one["metadata"] = {key: value for key, value in one.get("metadata", {}).items() if key not in SET_BY_SERVER}
+    if kind.namespaced:
+        data["namespace"] = data.get("namespace") or "default"
+    _FILL[kind.name](one)
+    return one
+
+
+def _pod(one: Object) -> None:
+    if "spec" in one:
+        _pod_spec(one["spec"])
+
+
+def _pod_spec(spec: Object) -> None:
+    spec["restartPolicy"] = spec.get("restartPolicy") or "Always"
+    for container in spec.get("containers", []):
+        for port in container.get("ports", []):
+            port["protocol"] = port.get("protocol") or "TCP"
+            if port.get("hostPort") == 0:
+                del port["hostPort"]
+            if spec.get("hostNetwork") and "containerPort" in port:
+                port.setdefault("hostPort", port["containerPort"])
+
+
+def _node(one: Object) -> None:
+    one.setdefault("spec", {})
+    if one["metadata"].get("name"):
+        one["metadata"].setdefault("labels", {}).setdefault("kubernetes.io/hostname", one["metadata"]["name"])
+
+
+def _namespace(one: Object) -> None:
+    if one["metadata"].get("name"):
+        one["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = one["metadata"]["name"]
+
+
+def _deployment(one: Object) -> None:
+    spec = one.get("spec")
+    if spec is None:
+        return
+    spec.setdefault("replicas", 1)
+    if "spec" in spec.get("template", {}):
+        _pod_spec(spec["template"]["spec"])
+
+
+_FILL = {"Pod": _pod, "Node": _node, "Namespace": _namespace, "Deployment": _deployment}
