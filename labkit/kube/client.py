@@ -82,7 +82,7 @@ def down() -> None:
     """The cluster of this lab machine, if there is one, is gone."""
     try:
         pid = int(wire.ask("status")["pid"])
-        wire.ask("down", timeout=_PATIENCE)
+        wire.ask("down", patience=_PATIENCE)
     except NotFound:
         if os.path.exists(wire.SOCKET):  # its controller was killed: with it went all but this
             networks.remove_underlay()

@@ -16,6 +16,7 @@ from labkit.errors import LabkitError
 from labkit.kube.attaching import Attaching
 from labkit.kube.cni.runtime import Attachment
 from labkit.kube.pods import Container, Running, called, status_of
+from labkit.kube.spawner import Wanted
 from labkit.kube.store import Object, Store, now
 from labkit.net import netlink
 from labkit.net.operation import Session
@@ -32,10 +33,7 @@ class Processes(Protocol):
         self, wanted: Sequence[tuple[str, str]], sockets: dict[str, netlink.Socket] | None = None
     ) -> list[int]: ...
 
-    def start(
-        self, pod: str, container: str, image: str, command: list[str], args: list[str], env: dict[str, str], *,
-        sandbox: int
-    ) -> int: ...  # fmt: skip
+    def start_all(self, wanted: Sequence[Wanted]) -> list[int | LabkitError]: ...
 
     def end_all(self, pids: Iterable[int]) -> None: ...
 
@@ -104,8 +102,7 @@ class Kubelet:
                 self._running[pod["metadata"]["uid"]] = Running.of(pod)
         moment = time.monotonic()
         self._begin([one for one in self._running.values() if not one.sandbox and one.due <= moment])
-        for one in self._running.values():
-            self._start_containers(one)
+        self._start_containers()
         self._tell(self._running.values())
 
     def _patience(self) -> float | None:
@@ -168,25 +165,23 @@ class Kubelet:
         self._store.event(one.pod, reason, str(error), "Warning")
         return 0
 
-    def _start_containers(self, one: Running) -> None:
+    def _start_containers(self) -> None:
+        """Every container that is to run, and whose time has come, runs, or has ended already."""
         moment = time.monotonic()
-        for container in one.containers if one.sandbox else ():
-            if container.pid == 0 and container.wanted and container.due <= moment:
-                self._start(one, container)
-
-    def _start(self, one: Running, container: Container) -> None:
-        spec = container.spec
-        env = {"HOSTNAME": one.hostname} | {item["name"]: str(item.get("value", "")) for item in spec.get("env", [])}
-        try:
-            container.started(
-                self._processes.start(called(one.pod), container.name, spec["image"], spec.get("command", []),
-                                      spec.get("args", []), env, sandbox=one.sandbox)
-            )  # fmt: skip
-        except LabkitError as error:
-            container.ended(128, one.policy, "StartError", str(error))
-            self._store.event(one.pod, "Failed", f"Error: {error}", "Warning")
-            return
-        self._store.event(one.pod, "Started", f"Started container {container.name}")
+        due = [
+            (one, container)
+            for one in self._running.values() if one.sandbox
+            for container in one.containers if container.pid == 0 and container.wanted and container.due <= moment
+        ]  # fmt: skip
+        begun = self._processes.start_all([_wanted(one, container) for one, container in due]) if due else []
+        with self._store.together():
+            for (one, container), pid in zip(due, begun, strict=True):
+                if isinstance(pid, LabkitError):
+                    container.ended(128, one.policy, "StartError", str(pid))
+                    self._store.event(one.pod, "Failed", f"Error: {pid}", "Warning")
+                else:
+                    container.started(pid)
+                    self._store.event(one.pod, "Started", f"Started container {container.name}")
 
     # --- ending
 
@@ -243,6 +238,13 @@ class Kubelet:
                 )  # fmt: skip
                 if said is not None:
                     one.pod = said
+
+
+def _wanted(one: Running, container: Container) -> Wanted:
+    spec = container.spec
+    env = {"HOSTNAME": one.hostname} | {item["name"]: str(item.get("value", "")) for item in spec.get("env", [])}
+    return Wanted(called(one.pod), container.name, spec["image"], spec.get("command", []), spec.get("args", []), env,
+                  one.sandbox)  # fmt: skip
 
 
 def _next_link(there: netlink.Socket) -> int:

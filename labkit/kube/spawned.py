@@ -82,7 +82,8 @@ class Program:
         starts: list[Start] = []
         with suppress(BlockingIOError):
             for _ in range(_TOGETHER):
-                data, descriptors, _, _ = socket.recv_fds(self.owner, _MOST, 1, socket.MSG_DONTWAIT)
+                data, handed, _, _ = self.owner.recvmsg(_MOST, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT)
+                descriptors = [int.from_bytes(value[:4], sys.byteorder) for _, _, value in handed]
                 if not data:
                     os._exit(0)
                 request = json.loads(data)

@@ -52,7 +52,7 @@ def error_as_data(error: LabkitError) -> dict[str, Any]:
     return {"reason": reason_of(error), "message": error.message, "hint": error.hint, "kind": kind}
 
 
-def ask(verb: str, timeout: float | None = None, path: str = SOCKET, **arguments: Any) -> Any:
+def ask(verb: str, patience: float | None = None, path: str = SOCKET, **arguments: Any) -> Any:
     """Return what the controller answers. Raises what it refuses with; NotFound where no cluster runs."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there:
         try:
@@ -62,7 +62,7 @@ def ask(verb: str, timeout: float | None = None, path: str = SOCKET, **arguments
                 f"failed to reach the cluster of this lab machine: {os.strerror(error.errno or 0).lower()}",
                 "none runs here: start one with labkit cluster up, or in Python labkit.kube.up()",
             ) from error
-        there.settimeout(timeout)
+        there.settimeout(patience)
         there.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
         with there.makefile("rb") as answers:
             line = answers.readline()
