@@ -294,11 +294,17 @@ class Cluster:
         """Return whether the three requirements of the Kubernetes network model hold, over all pairs of pods."""
         return requirements(self.pods, self.nodes)
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The names of the network namespaces of its nodes and pods that are there."""
+        alive = [one["name"] for one in self.status()["nodes"] if one["ready"]]
+        return (*alive, *(one.name for one in self.pods if one.node in alive))
+
     def snapshot(self) -> Any:
         """Return a Snapshot of the host, the nodes and the pods."""
         from labkit import state
 
-        return state.snapshot("host", *(one.name for one in self.nodes), *(one.name for one in self.pods))
+        return state.snapshot("host", *self.namespaces)
 
     def down(self) -> None:
         """The cluster is gone. Once more is as good as once. Same as: labkit cluster down"""
@@ -309,6 +315,15 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.down()
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        try:
+            snapshot = self.snapshot()
+        except LabkitError:  # it is down, or a pod has just gone
+            return {"text/plain": repr(self)}
+        from labkit import see
+
+        return {"text/plain": see.topology_text(snapshot), "image/svg+xml": see.topology_svg(snapshot)}
 
     def __repr__(self) -> str:
         try:

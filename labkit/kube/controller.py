@@ -25,6 +25,10 @@ from labkit.net.here import ensure_lab_machine
 
 __all__ = ["main"]
 
+_SMALL = (
+    '{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", '
+    '"image": "pause"}]}}'
+)
 _SWITCH = 0.0005  # seconds until another thread gets its turn: a kubelet waits for answers of the kernel, mostly
 
 
@@ -74,6 +78,13 @@ def _manage(cluster: Cluster) -> None:
         store.wait(lambda seen=seen: store.version() != seen, None)  # type: ignore[misc]
 
 
+def _load() -> None:
+    """Load Kubernetes' types, which takes a while, while the nodes' processes start."""
+    from labkit.kube import objects
+
+    objects.read(_SMALL)
+
+
 def main() -> int:
     """Be the cluster's controller until somebody says `down`. What it was asked to be stands in the first argument.
 
@@ -81,6 +92,7 @@ def main() -> int:
     wanted, report = json.loads(sys.argv[1]), int(sys.argv[2])
     try:
         ensure_lab_machine("start a cluster")
+        threading.Thread(target=_load, daemon=True).start()
         os.makedirs(FOLDER, exist_ok=True)
         cluster = Cluster(**wanted)
     except LabkitError as error:

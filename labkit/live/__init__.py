@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.errors import WrongUse
+from labkit.kube.client import Cluster
 from labkit.lab import Lab, Topology
 from labkit.live.view import View
 from labkit.packets import Capture, Frames
@@ -19,7 +20,7 @@ __all__ = ["View", "view"]
 
 
 def view(x: Any = None) -> View:
-    """Return the live view of a Lab, or of all that is there; of a Snapshot, Topology, capture or Trace, one to open.
+    """Return the live view of a Lab, or of all that is there, as for a Cluster; of other pictures, one to open.
 
     In JupyterLab it moves and answers; saved notebooks, terminals and GitHub show its static form. `.close()` ends it.
     Raises WrongUse, NotInLabMachine."""
@@ -27,6 +28,8 @@ def view(x: Any = None) -> View:
 
     if x is None or isinstance(x, Lab):
         return topology.follow_view(x)
+    if isinstance(x, Cluster):  # pods come and go
+        return topology.follow_view()
     if isinstance(x, Snapshot | Topology):
         return topology.still_view(x)
     if isinstance(x, Frames | Capture):
@@ -39,5 +42,5 @@ def view(x: Any = None) -> View:
         return trace_view(x)
     raise WrongUse(
         f"failed to view a {type(x).__name__}: there is no picture of it",
-        "a view is of a Lab, a Snapshot, a Topology, a capture or a Trace; without argument, of all that is there",
+        "a view is of a Lab, Cluster, Snapshot, Topology, capture or Trace; without argument, of all that is there",
     )
