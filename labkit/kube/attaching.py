@@ -19,6 +19,7 @@ from labkit.kube.cni.call import PATH
 from labkit.kube.cni.conflist import Network, load
 from labkit.kube.cni.protocol import Fault, Request
 from labkit.kube.cni.runtime import Attachment, Runtime
+from labkit.kube.cni.versions import as_version
 from labkit.net.operation import Session
 
 __all__ = ["OWN", "Attaching"]
@@ -71,7 +72,8 @@ class Attaching:
     ) -> list[dict[str, Any]]:
         asked = [self._request(found, one) for one in pods]
         with _told("ADD", self.node):
-            results = plugin.add_all(asked, session, ifindex)
+            done = plugin.add_all(asked, session, ifindex)
+        results = [as_version(result, found.version) for result in done]
         for one, result in zip(pods, results, strict=True):
             self.runtime.keep(found, one, result)
         return results
@@ -86,6 +88,15 @@ class Attaching:
         with _told("DEL", self.node):
             plugin.delete(self._request(found, one))
         self.runtime.forget(found, one)
+
+    def commands(self, container: str) -> list[str]:
+        """Return the shell commands that wired a pod: what our plugin did, or the calls of those that were executed."""
+        found = self.configuration()
+        one, result = self.runtime.known(found, Attachment(container, container))
+        if _own(found):
+            return plugin.commands(self._request(found, one), result) if result else []
+        calls = [call for call in self.runtime.calls if call.environment.get("CNI_CONTAINERID") == container]
+        return [call.command for call in calls if call.operation == "ADD"]
 
     def gc(self) -> None:
         """Nothing is held for anybody: the node begins anew."""

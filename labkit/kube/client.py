@@ -290,6 +290,11 @@ class Cluster:
         found: dict[str, Any] = wire.ask("status")
         return found
 
+    def commands(self, name: str, *, namespace: str = "default") -> list[str]:
+        """Return the shell commands that make a node, or a pod's network. Raises NotFound."""
+        lines: list[str] = wire.ask("commands", name=name, namespace=namespace)
+        return lines
+
     def requirements(self) -> Verdict:
         """Return whether the three requirements of the Kubernetes network model hold, over all pairs of pods."""
         return requirements(self.pods, self.nodes)

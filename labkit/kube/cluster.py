@@ -12,7 +12,7 @@ from labkit.kube import network
 from labkit.kube.cni import conflist as configurations
 from labkit.kube.control import ready
 from labkit.kube.machines import Machines
-from labkit.kube.pods import namespace_of
+from labkit.kube.pods import called, namespace_of
 from labkit.kube.store import Object, Store, now, owner, selected
 from labkit.kube.wire import refusal
 
@@ -25,7 +25,10 @@ _MOST = 100  # nodes
 class Cluster:
     """The nodes, their kubelets and the store. VERBS are what clients may ask."""
 
-    VERBS = ("apply", "delete", "get", "events", "scale", "cordon", "drain", "fail", "join", "status", "wait", "down")
+    VERBS = (
+        "apply", "delete", "get", "events", "scale", "cordon", "drain", "fail", "join", "status", "wait", "commands",
+        "down",
+    )  # fmt: skip
 
     def __init__(self, nodes: int = 3, pod_network: str = "bridge", cni: str | dict[str, Any] = "native") -> None:
         _check(nodes, pod_network, cni)
@@ -222,6 +225,16 @@ class Cluster:
             for one in self.store.all("Node")
         ]
         return {"network": self.pod_network, "cni": self.cni, "nodes": nodes, "pid": os.getpid()}
+
+    def commands(self, name: str, namespace: str = "default") -> list[str]:
+        """Return the shell commands that make a node, or a pod's network. Raises NotFound."""
+        if self.store.find("Node", name) is not None:
+            return self.machines.commands(name)
+        pod = self.store.get("Pod", name, namespace)
+        there = self.machines.attaching(pod["spec"].get("nodeName", ""))
+        if there is None or pod["spec"].get("hostNetwork"):
+            return []
+        return [*network.sandbox(called(pod)), *there.commands(called(pod))]
 
     def down(self) -> None:
         """Nothing of the cluster is left."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from labkit.errors import LabkitError
 from labkit.kube import network
+from labkit.kube.attaching import Attaching
 from labkit.kube.cni.runtime import FOLDER as CNI
 from labkit.kube.control import condition
 from labkit.kube.kubelet import Kubelet
@@ -86,6 +87,14 @@ class Machines:
         for other in all_places:
             if other.name in self._kubelets and other.name != place.name:
                 perform(network.routes(other, [place]))
+
+    def commands(self, node: str) -> list[str]:
+        """Return the shell commands that make a node's machine."""
+        return network.commands(self.places[node], self.places.values())
+
+    def attaching(self, node: str) -> Attaching | None:
+        """Return the pod network of a node, None while the node has failed."""
+        return self._kubelets[node].network if node in self._kubelets else None
 
     def fail(self, name: str) -> None:
         """The node's machine has lost its power. A Deployment's pods there are to be replaced."""

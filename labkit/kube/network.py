@@ -28,6 +28,7 @@ __all__ = [
     "UNDERLAY",
     "Place",
     "binaries",
+    "commands",
     "conflist",
     "connect",
     "disconnect",
@@ -37,6 +38,7 @@ __all__ = [
     "raise_underlay",
     "remove_underlay",
     "routes",
+    "sandbox",
 ]
 
 UNDERLAY = "underlay"
@@ -59,6 +61,7 @@ CONFLISTS: dict[str, dict[str, Any]] = {
         ],
     },
 }
+_FORWARDS = ("net.ipv4.ip_forward", 1)
 _LAST = 200  # the highest number of a node: 192.168.50.210
 
 
@@ -141,9 +144,14 @@ def remove_underlay() -> None:
     link.delete(UNDERLAY)
 
 
-def connect(one: Place) -> list[Operation]:
-    """Plug a node, whose namespace exists, into the underlay; return what was done."""
-    done = [
+def connect(one: Place) -> None:
+    """Plug a node, whose namespace exists, into the underlay; it forwards."""
+    perform(_cable(one))
+    sysctl.set(*_FORWARDS, namespace=one.name)
+
+
+def _cable(one: Place) -> list[Operation]:
+    return [
         link.add_veth.plan(one.cable, "eth0", peer_namespace=one.name, mac=names.mac(f"host/{one.cable}"),
                            peer_mac=names.mac(f"{one.name}/eth0"), master=UNDERLAY, up=True),
         address.add.plan(f"{one.address}/{WIRE.prefixlen}", "eth0", namespace=one.name),
@@ -152,9 +160,6 @@ def connect(one: Place) -> list[Operation]:
         link.show.plan(one.cable),
         link.show.plan("eth0", namespace=one.name),
     ]  # fmt: skip
-    perform(done)
-    sysctl.set("net.ipv4.ip_forward", 1, namespace=one.name)
-    return done
 
 
 def disconnect(one: Place) -> None:
@@ -167,17 +172,17 @@ def routes(at: Place, others: Iterable[Place]) -> list[Operation]:
     return [route.replace.plan(str(one.cidr), via=str(one.address), namespace=at.name) for one in others if one != at]
 
 
-def masquerade(one: Place) -> str:
-    """Return the rules by which a node masquerades what its pods send out of the cluster, and nothing else.
+def masquerade() -> str:
+    """Return the rules by which a node masquerades what leaves the cluster, and nothing else.
 
-    The chain that kindnet makes: what stays in the cluster returns before the last rule. Source: kindnet's masq.go."""
+    The chain that kindnet makes, without its comments: what stays in the cluster returns before the last rule."""
     return "\n".join(
         (
             "*nat",
             ":KIND-MASQ-AGENT - [0:0]",
             "-A POSTROUTING -m addrtype ! --dst-type LOCAL -j KIND-MASQ-AGENT",
             f"-A KIND-MASQ-AGENT -d {CLUSTER} -j RETURN",
-            f"-A KIND-MASQ-AGENT -s {one.cidr} -j MASQUERADE",
+            "-A KIND-MASQ-AGENT -j MASQUERADE",
             "COMMIT",
         )
     )
@@ -185,7 +190,21 @@ def masquerade(one: Place) -> str:
 
 def raise_masquerade(one: Place) -> None:
     """The rules of `masquerade` are in the node's table nat. Raises Refused, CommandNotInstalled."""
-    iptables.apply(masquerade(one), namespace=one.name, put_back=False)
+    iptables.apply(masquerade(), namespace=one.name, put_back=False)
+
+
+def commands(one: Place, others: Iterable[Place]) -> list[str]:
+    """Return the shell commands that make a node: its namespace, cable, routes and rules."""
+    done = [*_cable(one), *routes(one, others)]
+    lines = [operation.command for operation in done if operation.verb != "show"]
+    forwards = sysctl.Setting(_FORWARDS[0], str(_FORWARDS[1]), one.name).command
+    rules = f"ip netns exec {one.name} iptables-restore -w --noflush <<'END'\n{masquerade()}\nEND"
+    return [*sandbox(one.name), *lines, forwards, rules]
+
+
+def sandbox(name: str) -> list[str]:
+    """Return the shell commands that make a namespace as a sandbox has it, but for the process that holds it."""
+    return [f"ip netns add {name}", link.set_up.plan("lo", namespace=name).command]
 
 
 def folder(node: str) -> str:

@@ -58,7 +58,7 @@ FIELDS: dict[str, Fields] = {
         },
     ),
     "PodSpec": Fields(
-        _names("containers nodeName nodeSelector restartPolicy hostNetwork hostname"),
+        _names("containers nodeName nodeSelector restartPolicy hostNetwork hostname securityContext"),
         left_out={
             "automountServiceAccountToken": _IDENTITY,
             "dnsPolicy": "every pod has the lab machine's /etc/resolv.conf",
@@ -74,7 +74,6 @@ FIELDS: dict[str, Fields] = {
             "priorityClassName": "no pod here makes room for another",
             "resources": "nothing here limits CPU or memory",
             "runtimeClassName": "there is one runtime",
-            "securityContext": _USERS,
             "serviceAccount": _IDENTITY,
             "serviceAccountName": _IDENTITY,
             "shareProcessNamespace": "all pods share the lab machine's processes",
@@ -94,6 +93,18 @@ FIELDS: dict[str, Fields] = {
             "schedulingGates": _PLACING,
             "topologySpreadConstraints": _PLACING,
         },
+    ),
+    "PodSecurityContext": Fields(
+        left_out=dict.fromkeys(
+            sorted(
+                _names(
+                    "appArmorProfile fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser seLinuxChangePolicy"
+                    " seLinuxOptions seccompProfile supplementalGroups supplementalGroupsPolicy windowsOptions"
+                )
+            ),
+            _USERS,
+        ),
+        refused={"sysctls": "write them with sysctl -w in the pod"},
     ),
     "Container": Fields(
         _names("name image command args env ports"),

@@ -19,7 +19,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from labkit.kube.container import become
 from labkit.kube.log import Log
@@ -112,7 +112,7 @@ class Program:
         for start in starts:
             pid = os.fork()
             if pid == 0:
-                os._exit(become(start.answer, start.log.writer, **start.what))
+                _be(start)
             pids.append(pid)
         for pid, start in zip(pids, starts, strict=True):
             start.log.close_writer()
@@ -150,6 +150,15 @@ class Program:
                     status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
                     _send(self.owner, {"status": status}, pid)
                 os.waitpid(pid, 0)
+
+
+def _be(start: Start) -> NoReturn:
+    """Be a container in this process, whatever happens."""
+    status = 1
+    try:
+        status = become(start.answer, start.log.writer, **start.what)
+    finally:
+        os._exit(status)
 
 
 @contextmanager

@@ -220,20 +220,22 @@ def test_what_is_deleted_is_gone_from_the_kernel_and_its_address_is_free(cluster
 # ---- CNI in pods
 
 
-def state_of(node: str, container: str) -> dict[str, Any]:
+def tables(node: str, container: str) -> dict[str, Any]:
     def plain(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         unstable = {"ifindex", "link_index", "link_netnsid", "linkinfo"}
         return [{key: value for key, value in one.items() if key not in unstable} for one in records]
 
-    taken = subprocess.run(f"cd /run/labkit/cni/{node}/networks/pods && tail -n +1 10.*", shell=True, text=True,
-                           capture_output=True, check=True).stdout  # fmt: skip
-    result = Path(f"/run/labkit/cni/{node}/results/pods-{container}-eth0").read_text()
     return {
         "node": plain(told("-n", node, "-d", "address")),
         "container": [plain(told("-n", container, "-d", what)) for what in ("address", "route")],
-        "taken": taken,
-        "result": json.loads(result),
     }
+
+
+def state_of(node: str, container: str) -> dict[str, Any]:
+    taken = subprocess.run(f"cd /run/labkit/cni/{node}/networks/pods && tail -n +1 10.*", shell=True, text=True,
+                           capture_output=True, check=True).stdout  # fmt: skip
+    result = Path(f"/run/labkit/cni/{node}/results/pods-{container}-eth0").read_text()
+    return {**tables(node, container), "taken": taken, "result": json.loads(result)}
 
 
 def test_the_native_path_leaves_what_the_executable_leaves(cluster: kube.Cluster) -> None:
@@ -243,12 +245,32 @@ def test_the_native_path_leaves_what_the_executable_leaves(cluster: kube.Cluster
     cluster.delete("pod", "web")
     link.delete("cni0", namespace="node-1")
     namespace.add("web")
+    link.set_up("lo", namespace="web")
     try:
         Runtime("node-1", path=(*PATH, BIN)).add(parse(configuration), "web", namespace="web")
         assert state_of("node-1", "web") == native
         Runtime("node-1", path=(*PATH, BIN)).delete(parse(configuration), "web")
     finally:
         namespace.delete("web")
+
+
+def test_the_commands_that_are_told_make_the_same(cluster: kube.Cluster) -> None:
+    cluster.apply(pod("web", {"name": "c", "image": "pause"}, nodeName="node-1"))
+    built = [state_of("node-1", "web")[what] for what in ("node", "container")]
+    ways = told("-n", "node-1", "route")
+    rules = run("node-1", "iptables -t nat -S").stdout
+    lines = [line for name in ("node-1", "web") for line in cluster.commands(name)]
+    cluster.down()
+    link.add_bridge("underlay")
+    try:
+        subprocess.run(["sh", "-ec", "\n".join(lines)], check=True)
+        assert [state[what] for state in [tables("node-1", "web")] for what in ("node", "container")] == built
+        assert [one["dst"] for one in told("-n", "node-1", "route")] == [one["dst"] for one in ways]
+        assert run("node-1", "iptables -t nat -S").stdout == rules
+    finally:
+        for name in ("node-1", "web"):
+            namespace.delete(name)
+        link.delete("underlay")
 
 
 def test_the_reference_plugins_wire_pods_too() -> None:

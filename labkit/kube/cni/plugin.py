@@ -28,9 +28,11 @@ from labkit.net import address, link, route, sysctl
 from labkit.net import namespace as namespaces
 from labkit.net.operation import Operation, Session, perform
 
-__all__ = ["OPERATIONS", "add", "add_all", "check", "delete", "gc", "main", "status"]
+__all__ = ["OPERATIONS", "add", "add_all", "check", "commands", "delete", "gc", "main", "status"]
 
 _KNOWN = {"cniVersion", "name", "type", "bridge", "mtu", "ipam", "dns", "args", "runtimeConfig", "prevResult"}
+
+_FORWARD = "net.ipv4.ip_forward"
 
 
 def add(request: Request) -> dict[str, Any]:
@@ -69,6 +71,14 @@ def add_all(requests: Sequence[Request], session: Session | None = None, ifindex
                 addresses.release(request)
             raise
     return [one.result for one in wired]
+
+
+def commands(request: Request, result: dict[str, Any]) -> list[str]:
+    """Return the shell commands that make what ADD made, `result` being its answer."""
+    wired = _wiring(request, result, 0)
+    done = [*_bridge_plan(request, wired.address, wired.gateway), *wired.on_node, *wired.in_sandbox]
+    forwards = sysctl.Setting(_FORWARD, "1", request.node).command
+    return [*(operation.command for operation in done if operation.verb != "show"), forwards]
 
 
 class _Wiring(NamedTuple):
@@ -111,15 +121,19 @@ def _wiring(request: Request, given: dict[str, Any], ifindex: int) -> _Wiring:
 
 def _raise_bridge(request: Request, ip: IPv4Interface, gateway: IPv4Address) -> None:
     """The bridge is there and up, with the gateway's address, and the node forwards."""
-    bridge = _bridge(request)
-    for operation in (
-        link.add_bridge.plan(bridge, namespace=request.node, mac=_mac(gateway)),
-        address.add.plan(f"{gateway}/{ip.network.prefixlen}", bridge, namespace=request.node),
-    ):
+    for operation in _bridge_plan(request, ip, gateway):
         with suppress(Duplicate):  # an earlier ADD made it
             perform([operation])
-    link.set_up(bridge, namespace=request.node)
-    sysctl.set("net.ipv4.ip_forward", 1, namespace=request.node)
+    sysctl.set(_FORWARD, 1, namespace=request.node)
+
+
+def _bridge_plan(request: Request, ip: IPv4Interface, gateway: IPv4Address) -> list[Operation]:
+    bridge, node = _bridge(request), request.node
+    return [
+        link.add_bridge.plan(bridge, namespace=node, mac=_mac(gateway)),
+        address.add.plan(f"{gateway}/{ip.network.prefixlen}", bridge, namespace=node),
+        link.set_up.plan(bridge, namespace=node),
+    ]
 
 
 def delete(request: Request) -> None:
