@@ -22,7 +22,7 @@ from labkit.kube.cni.bench import BIN
 from labkit.kube.cni.call import PATH
 from labkit.kube.control import ready
 from labkit.lab import run
-from labkit.net import link, namespace, route
+from labkit.net import here, link, namespace, route
 from labkit.packets import ping
 
 ECHO = {"name": "echo", "image": "echo"}
@@ -283,6 +283,30 @@ def test_the_reference_plugins_wire_pods_too() -> None:
         assert "pod: blue" in run("node-1", "curl -s -m 5 192.168.50.12:80").stdout
         cluster.delete("pod", "red")
         assert "10.244.1.2" not in os.listdir("/run/labkit/cni/node-1/networks/pods")
+
+
+LOCAL = {"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}]}
+LISTS = {
+    "ptp": [{"type": "ptp", "ipam": LOCAL}],
+    "bridge, tuning": [
+        {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipam": LOCAL},
+        {"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.arp_filter": "1"}},
+    ],
+    "bridge, firewall": [
+        {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipam": LOCAL},
+        {"type": "firewall"},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_any_list_of_plugins_makes_a_pod_network(name: str) -> None:
+    if here.on_user_mode_linux() and "firewall" in name:
+        pytest.skip("needs: iptables as the plugin firewall calls it, which User-Mode Linux lacks")
+    with kube.up(nodes=2, cni={"cniVersion": "1.0.0", "name": "pods", "plugins": LISTS[name]}) as cluster:
+        cluster.apply([pod("red", nodeName="node-1"), pod("blue", nodeName="node-2"), pod("near", nodeName="node-1")])
+        verdict = cluster.requirements()
+        assert verdict.ok, verdict
 
 
 def test_a_plugin_that_fails_is_told_and_tried_again(cluster: kube.Cluster, tmp_path: Path) -> None:
