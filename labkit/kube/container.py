@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -70,10 +71,17 @@ def _execute(answer: socket.socket, words: list[str], given: dict[str, str]) -> 
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # an ignored signal stays so in another program
         signal.signal(number, signal.SIG_DFL)
     try:
+        _find(words[0], environment.get("PATH", os.defpath))
         os.execvpe(words[0], words, environment)  # noqa: S606 - a container
     except OSError as error:
         _say(answer, f"its command '{words[0]}'", error)
     return 127
+
+
+def _find(program: str, path: str) -> None:
+    """Raises FileNotFoundError where it is nowhere on `path`: execvpe would tell of a folder that is closed to us."""
+    if "/" not in program and not any(os.access(f"{folder}/{program}", os.X_OK) for folder in path.split(":")):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
 
 
 def _say(answer: socket.socket, what: str, error: OSError) -> None:

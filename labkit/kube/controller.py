@@ -51,7 +51,7 @@ class _Asked(socketserver.StreamRequestHandler):
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
+    daemon_threads = False  # whoever asked gets an answer, also to `down`
     request_queue_size = 128
 
     def __init__(self, path: str, cluster: Cluster) -> None:
@@ -108,6 +108,8 @@ def main() -> int:
     threading.Thread(target=_manage, args=(cluster,), daemon=True).start()
     os.close(report)
     cluster.ended.wait()
+    server.shutdown()
+    server.server_close()
     with suppress(FileNotFoundError):
         os.unlink(SOCKET)
     return 0

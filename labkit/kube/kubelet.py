@@ -166,13 +166,16 @@ class Kubelet:
         return 0
 
     def _start_containers(self) -> None:
-        """Every container that is to run, and whose time has come, runs, or has ended already."""
+        """Every container that is to run, and whose time has come, runs, or has ended already.
+
+        Those of a pod begin one after the other; those of all pods that have the same place in theirs, together."""
         moment = time.monotonic()
-        due = [
-            (one, container)
-            for one in self._running.values() if one.sandbox
-            for container in one.containers if container.pid == 0 and container.wanted and container.due <= moment
-        ]  # fmt: skip
+        there = [one for one in self._running.values() if one.sandbox]
+        for place in range(max((len(one.containers) for one in there), default=0)):
+            due = [(one, one.containers[place]) for one in there if place < len(one.containers)]
+            self._start([(one, container) for one, container in due if container.is_due(moment)])
+
+    def _start(self, due: list[tuple[Running, Container]]) -> None:
         begun = self._processes.start_all([_wanted(one, container) for one, container in due]) if due else []
         with self._store.together():
             for (one, container), pid in zip(due, begun, strict=True):

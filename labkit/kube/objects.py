@@ -15,7 +15,7 @@ from typing import Any
 from labkit.errors import LabkitError, WrongUse
 from labkit.kube import kinds
 from labkit.kube.images import IMAGES
-from labkit.kube.objects_decode import decode, without_nulls
+from labkit.kube.objects_decode import completed, decode, without_nulls
 from labkit.kube.objects_defaults import fill_in
 from labkit.kube.objects_errors import refuse
 from labkit.kube.objects_reading import documents
@@ -73,10 +73,13 @@ def check(document: Mapping[str, Any]) -> Checked:
 
 
 def typed(one: dict[str, Any]) -> Any:
-    """Return an object as lightkube-models' class: `pod.spec.containers[0].image`."""
+    """Return an object as lightkube-models' class: `pod.spec.containers[0].image`.
+
+    What Kubernetes always says of an object and this cluster does not (a container's imageID) is empty."""
     import msgspec
 
-    return msgspec.convert(one, kinds.of(one).model)
+    kind = kinds.of(one)
+    return msgspec.convert(completed(one, kind), kind.model)
 
 
 def plain(model: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from labkit.kube.objects_errors import bad_request, forbidden, required
 from labkit.kube.objects_fields import FIELDS, UNMODELLED, Fields
 from labkit.kube.objects_shape import Slot, meant, shape
 
-__all__ = ["Findings", "decode", "without_nulls"]
+__all__ = ["Findings", "completed", "decode", "without_nulls"]
 
 IN_QUOTES = 'a text that looks like a number or like yes and no is written in quotes: "80"'
 
@@ -48,6 +48,13 @@ def decode(document: dict[str, Any], kind: Kind) -> Findings:
         raise bad_request(kind.name, kind.api_version, found.mistyped[0], IN_QUOTES)
     _convert(without_nulls(document), kind)
     return found
+
+
+def completed(document: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """Return a copy that has every field without which Kubernetes takes no object, an empty one where it said none."""
+    document = copy.deepcopy(document)
+    _walk(document, kind.model, "", Findings(kind), None)
+    return document
 
 
 def without_nulls(value: Any) -> Any:

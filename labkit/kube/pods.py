@@ -48,6 +48,10 @@ class Container:
         """Its name in the pod."""
         return str(self.spec["name"])
 
+    def is_due(self, moment: float) -> bool:
+        """Return whether it is to be started now."""
+        return self.pid == 0 and self.wanted and self.due <= moment
+
     def started(self, pid: int) -> None:
         """It runs, as process `pid`."""
         self.pid, self._began = pid, time.monotonic()

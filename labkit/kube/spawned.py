@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,13 +22,13 @@ from typing import Any, NamedTuple, NoReturn
 
 from labkit.kube.container import become
 from labkit.kube.log import Log
+from labkit.kube.messages import send
 from labkit.kube.pauses import Pauses, rename
 from labkit.net import libc
 
 __all__ = ["NAME", "main"]
 
 NAME = "labkit-pods"  # what ps says
-_CREDENTIALS = struct.Struct("3i")
 _MOST = 1 << 18  # bytes of a message
 _TOGETHER = 16  # messages
 
@@ -72,7 +71,7 @@ class Program:
 
     def run(self) -> None:
         """Do what the owner asks, until it has gone."""
-        _send(self.owner, {"pid_namespace": os.stat("/proc/self/ns/pid").st_ino})
+        send(self.owner, {"pid_namespace": os.stat("/proc/self/ns/pid").st_ino})
         while True:
             for descriptor, _ in self._poll.poll():
                 self._readers.get(descriptor, lambda: None)()
@@ -101,7 +100,7 @@ class Program:
     def _sandboxes(self, answer: socket.socket, hostnames: list[str]) -> None:
         """Make pauses, and answer for each with its PID and a netlink socket of its network namespace."""
         for pid, opened in self.pauses.make(hostnames):
-            _send(answer, {"pid": pid}, pid, [opened.fileno()])
+            send(answer, {"pid": pid}, pid, [opened.fileno()])
         answer.close()
 
     def _begin(self, starts: list[Start]) -> None:
@@ -119,7 +118,7 @@ class Program:
             self.logs[pid] = start.log
             self.read(start.log.reader, functools.partial(self._copy, start.log))
             with _told(start.answer):
-                _send(start.answer, {"pid": pid}, pid)
+                send(start.answer, {"pid": pid}, pid)
             start.answer.close()
 
     def _copy(self, output: Log) -> None:
@@ -148,7 +147,7 @@ class Program:
                     log.close()
                 if self.pauses.forget(pid) or log is not None:
                     status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-                    _send(self.owner, {"status": status}, pid)
+                    send(self.owner, {"status": status}, pid)
                 os.waitpid(pid, 0)
 
 
@@ -168,18 +167,8 @@ def _told(answer: socket.socket) -> Iterator[None]:
         yield
     except OSError as error:
         with suppress(OSError):  # nobody waits any more
-            _send(answer, {"failed": error.filename or "", "errno": error.errno})
+            send(answer, {"failed": error.filename or "", "errno": error.errno})
         answer.close()
-
-
-def _send(to: socket.socket, what: dict[str, Any], pid: int = 0, descriptors: Iterable[int] = ()) -> None:
-    """Send a message of the process `pid`: the kernel tells the receiver that PID as the receiver knows it."""
-    who = _CREDENTIALS.pack(pid or os.getpid(), os.getuid(), os.getgid())
-    ancillary: list[tuple[int, int, bytes]] = [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, who)]
-    handed = b"".join(descriptor.to_bytes(4, sys.byteorder) for descriptor in descriptors)
-    if handed:
-        ancillary.append((socket.SOL_SOCKET, socket.SCM_RIGHTS, handed))
-    to.sendmsg([json.dumps(what).encode()], ancillary)
 
 
 def main() -> None:

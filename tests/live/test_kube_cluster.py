@@ -153,11 +153,11 @@ def test_the_containers_of_a_pod_share_one_namespace_and_its_ports(cluster: kube
 
 def test_the_pause_holds_the_namespace_and_when_it_is_killed_the_pod_begins_anew(cluster: kube.Cluster) -> None:
     cluster.apply(pod("web"))
-    before = namespace.inode("web")
-    os.kill(int(os.readlink(namespace.path("web")).split("/")[2]), signal.SIGKILL)
+    before = os.readlink(namespace.path("web"))
+    os.kill(int(before.split("/")[2]), signal.SIGKILL)
     assert until(lambda: any(one["reason"] == "SandboxChanged" for one in cluster.events("web")))
     assert cluster.wait("pod", "web")
-    assert namespace.inode("web") != before
+    assert os.readlink(namespace.path("web")) != before
     assert ping("node-1", cluster.ip("web")).answered
 
 
