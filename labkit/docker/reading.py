@@ -8,6 +8,7 @@ of host sides, which are left out.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -33,6 +34,7 @@ _CONTAINER_SYSCTLS = (
 )
 _NO_GROUP = {"65534 65534": "1 0"}  # ping_group_range, the usual empty one, seen by a user whose machine has one group
 _OWN_PORT = re.compile(r" 127\.0\.0\.1:(?:3[3-9]\d\d\d|[4-6]\d\d\d\d)$")
+_PATIENCE = 5.0  # seconds, for what the kernel does up to one second later
 _DNS_PORT = re.compile(r"(127\.0\.0\.11:|--sport )\d+")
 
 
@@ -42,7 +44,7 @@ def read(host: str, containers: Mapping[str, str], bridges: Mapping[str, str], b
     `host`: the namespace that plays the host. `containers`: a container's name -> its namespace. `bridges`: a
     network's name -> the name of its bridge. `besides`: links of the host that are left out."""
     ensure_lab_machine("read what Docker made")
-    there = snapshot(*dict.fromkeys([host, *containers.values()]))
+    there = _settled(*dict.fromkeys([host, *containers.values()]))
     places = {"host": host, **containers}
     names = {bridge: f"br-{network}" for network, bridge in bridges.items() if bridge != "docker0"}
     names |= _host_sides(there, places)
@@ -57,6 +59,24 @@ def read(host: str, containers: Mapping[str, str], bridges: Mapping[str, str], b
         for kind in ("link", "address", "route"):
             tables["host"][kind] = [line for line in tables["host"][kind] if link not in line.split()]
     return tables
+
+
+def _settled(*names: str) -> Snapshot:
+    """Return a snapshot in which each route says of its link's carrier what the link says.
+
+    Linux 6.1 marks routes `linkdown` up to a second after the carrier went (net/core/link_watch.c), whoever asks."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        there = snapshot(*names)
+        if all(_agrees(there[name]) for name in names) or time.monotonic() > deadline:
+            return there
+        time.sleep(0.02)
+
+
+def _agrees(state: NamespaceState) -> bool:
+    carries = {link.ifname: link.has_carrier for link in state.links}
+    routes = [route for route in state.routes if route.table == "main" and route.dev in carries]
+    return all(carries[str(route.dev)] != ("linkdown" in route.flags) for route in routes)
 
 
 def _host_sides(there: Snapshot, places: Mapping[str, str]) -> dict[str, str]:

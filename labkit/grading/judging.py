@@ -15,6 +15,7 @@ from labkit.check import Exercise, Result
 
 __all__ = ["Judge"]
 
+LOADING = 60.0  # seconds, for the modules that checks need; several judges of a busy computer load them at once
 PATIENCE = 60.0  # seconds for all checks of an exercise, beside what they themselves ask for
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
@@ -44,7 +45,7 @@ class Judge:
         self._process.kill()
         self._process.communicate()
 
-    def wait_until_ready(self, timeout: float = 20.0) -> str:
+    def wait_until_ready(self, timeout: float = LOADING) -> str:
         """Wait until everything is loaded; return why not, or "" if it is."""
         message = self._line(time.monotonic() + timeout)
         return "" if message.get("ready") else str(message.get("error", "the judge did not start"))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,9 @@ from jupyter_client.manager import KernelManager
 
 from labkit.errors import Unavailable
 from labkit.machine import init
+from labkit.machine.kernel import CHANNELS
 
-__all__ = ["Cell", "Kernel", "Run", "Specs", "code_cells", "start"]
+__all__ = ["Cell", "Kernel", "Run", "Specs", "code_cells", "keep_ports", "start"]
 
 CELL_TIMEOUT = 60.0  # seconds
 GRACE = 3.0  # seconds between an interrupt and giving up
@@ -139,15 +141,17 @@ def start(folder: str) -> Iterator[Kernel]:
     manager = KernelManager(kernel_name="labkit", kernel_spec_manager=Specs())
     client = None
     try:
-        with open(os.devnull, "wb") as nowhere:
+        with ExitStack() as until_ready:
+            keep_ports(manager, until_ready)
+            nowhere = until_ready.enter_context(open(os.devnull, "wb"))
             environment = {**os.environ, "LABKIT_GRADING": "1", "LABKIT_MACHINE": "namespaces"}
             manager.start_kernel(cwd=folder, env=environment, stdout=nowhere, stderr=nowhere)
-        client = manager.client()
-        client.start_channels()
-        try:
-            client.wait_for_ready(timeout=STARTUP)
-        except RuntimeError as error:
-            raise Unavailable(f"failed to start the kernel 'labkit': {error}", "ask: labkit doctor") from error
+            client = manager.client()
+            client.start_channels()
+            try:
+                client.wait_for_ready(timeout=STARTUP)
+            except RuntimeError as error:
+                raise Unavailable(f"failed to start the kernel 'labkit': {error}", "ask: labkit doctor") from error
         kernel = Kernel(manager, client)
         if not kernel.init:
             raise Unavailable("failed to start a lab machine: this computer gives none here", "ask: labkit doctor")
@@ -159,6 +163,20 @@ def start(folder: str) -> Iterator[Kernel]:
             manager.shutdown_kernel(now=True)
         manager.cleanup_resources()
         manager.context.destroy(linger=0)
+
+
+def keep_ports(manager: KernelManager, while_open: ExitStack) -> None:
+    """The kernel's ports are nobody else's until it listens on them.
+
+    jupyter_client looks for free ones and lets them go; where several kernels start at once another may have one first,
+    and the kernel ends. A port that is bound, with SO_REUSEADDR and without listen(), is given to nobody who asks for
+    any, and to the kernel, which asks for it by number with SO_REUSEADDR too. Source: socket(7), ip(7)."""
+    manager.cache_ports = False
+    for channel in CHANNELS:
+        kept = while_open.enter_context(socket.socket())
+        kept.bind((manager.ip, 0))
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        setattr(manager, f"{channel}_port", kept.getsockname()[1])
 
 
 def code_cells(notebook: Any) -> list[Cell]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
 from browser.jupyter import Jupyter, wait_for
@@ -72,7 +71,7 @@ class Notebook:
             self.page.wait_for_timeout(200)
             try:
                 kernels = self.server.ask("kernels")
-            except HTTPError:  # Jupyter lists a kernel a moment before it knows when it was last active
+            except OSError:  # too busy to answer; or it lists a kernel a moment before it knows when it was last active
                 return False
             return any(one["connections"] and one["execution_state"] == "idle" for one in kernels)
 
@@ -96,7 +95,12 @@ class Notebook:
     def run_all(self, seconds: float = 120) -> None:
         """Every cell has run and is saved, and none has failed."""
         self.menu("Run", "Run All Cells")
-        wait_for("every cell has run and is saved", self._saved_and_done, seconds)
+        try:
+            wait_for("every cell has run and is saved", self._saved_and_done, seconds)
+        except AssertionError as error:
+            left = ["".join(cell["source"]).splitlines()[0] for cell in self.cells() if not cell["execution_count"]]
+            asking = self.page.locator(".jp-Dialog").all_inner_texts()
+            raise AssertionError(f"{error}; not run: {left}; dialogs: {asking}; errors: {self.wrong}") from error
 
     def _saved_and_done(self) -> bool:
         self.page.keyboard.press("Control+s")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
+from jupyter_client.manager import KernelManager
 
 from labkit.check import Check, Exercise, Result
 from labkit.errors import NotFound, Refused, WrongUse
-from labkit.grading import exercises, files, notebook, progress
+from labkit.grading import exercises, files, notebook, progress, submission
 from labkit.grading.report import Report
+from labkit.machine.kernel import CHANNELS
 from labkit.net import here
 
 FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures", "solutions")
@@ -251,3 +255,17 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     files.write_json(str(path), {"score": 1})
     assert json.loads(reader.communicate(timeout=10)[0]) == {"score": 1}
     assert path.is_fifo()
+
+
+def test_a_kernels_ports_are_nobody_elses_before_it_listens_on_them():
+    manager = KernelManager()
+    with ExitStack() as until_ready:
+        submission.keep_ports(manager, until_ready)
+        for channel in CHANNELS:
+            address = (manager.ip, getattr(manager, f"{channel}_port"))
+            with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
+                other.bind(address)
+            with socket.socket() as kernel:
+                kernel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                kernel.bind(address)
+                kernel.listen()

@@ -15,6 +15,7 @@ NBVAL = (
 )
 # What a guest may not do, and what is left when it dies: of User-Mode Linux the part that differs as root.
 WALLS = ("tests/machine/test_uml_walls.py", "tests/machine/test_uml_death.py")
+LAW = "tests/books/test_exercise_law.py"
 BESIDE_DOCKER = ("tests/docker/test_docker_daemon.py", "tests/docker/test_docker_names.py")
 NBVAL_UML = ("--nbval", "--nbval-kernel-name=labkit-uml", *NBVAL[2:])
 
@@ -64,9 +65,16 @@ GROUPS = {
             machine="namespaces",
             root_only=True,
         ),
-        Group("machine", ((*PYTEST, "tests/machine", "--ignore-glob=*/test_uml*"),), differs_as_root=True),
+        Group("machine", ((*PYTEST, *PARALLEL, "tests/machine", "--ignore-glob=*/test_uml*"),), differs_as_root=True),
         Group("walls", ((*PYTEST, *WALLS),), machine="uml", differs_as_root=True),
-        Group("books", ((*PYTEST, *NBVAL, *PARALLEL, "notebooks", "solutions", "tests/books"),), machine="namespaces"),
+        Group(
+            "books",
+            (
+                (*PYTEST, *NBVAL, *PARALLEL, "notebooks", "solutions", "tests/books", f"--ignore={LAW}"),
+                (*PYTEST, "-n", "2", "--dist", "worksteal", LAW),  # not by file, which would be one after the other
+            ),
+            machine="namespaces",
+        ),
         Group(
             "uml",
             (

@@ -12,7 +12,7 @@ def checksums(look: Look, name: str, to: str) -> dict[str, object]:
     from labkit.packets import connect, serve
 
     with look.capture(f"host/veth-{name}", filter=f"udp dst port {PORT}") as frames, serve("host", PORT, udp=True):
-        answer = connect(name, to, PORT, udp=True, data=b"checking", timeout=0.5)
+        answer = connect(name, to, PORT, udp=True, data=b"checking", timeout=5.0)  # the server is there: it comes
     if not frames:
         return {"captured": "nothing", "right": False, "answered": answer.ok}
     packet = frames[0].packet
@@ -34,7 +34,7 @@ def forged(look: Look) -> dict[str, object]:
     with serve("host", PORT, udp=True), capture("host/veth-green", filter=f"udp src port {PORT}") as answers:
         send(head / UDP(sport=40000, dport=PORT, chksum=0xBEEF) / b"forged", "green", "eth0")
         send(head / UDP(sport=40000, dport=PORT) / b"honest", "green", "eth0")
-        answers.wait(lambda frame: b"honest" in frame.data)  # the forged one would have been answered before
+        answers.wait(lambda frame: b"honest" in frame.data, timeout=5.0)  # the forged one is answered before, if at all
     return {word: sum(word.encode() in frame.data for frame in answers) for word in ("honest", "forged")}
 
 
