@@ -72,6 +72,29 @@ def test_no_package(monkeypatch):
     assert error.hint.startswith("sudo apt install user-mode-linux")
 
 
+CHECKED = (  # of a start that goes well
+    "Checking that ptrace can change system call numbers...OK\nChecking syscall emulation patch for ptrace...OK\n"
+    "Checking advanced syscall emulation patch for ptrace...OK\n"
+)
+PANIC = "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("ptrace: Operation not permitted\ncheck_ptrace : expected SIGSTOP, got status = 9", "this computer forbids p"),
+        (CHECKED.replace("OK", "check_ptrace: PTRACE_OLDSETOPTIONS failed: errno = 1", 1), "this computer forbids p"),
+        (f"{CHECKED}userspace - ptrace set fp regs failed, errno = 14\n{PANIC}", "this processor has registers (AMX"),
+        (f"{CHECKED}mmap: Cannot allocate memory\n", "this computer has no memory left"),
+        (f"{CHECKED}{PANIC}", "it ended, saying: "),
+        (CHECKED, "it ended, saying: "),
+        ("", "it ended, saying: nothing"),
+    ],
+)
+def test_the_last_words_mean_what_they_say(said, meaning):
+    assert needs.explain(said)[0].startswith(f"failed to start User-Mode Linux: {meaning}")
+
+
 def in_mounts(script: str, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a labkit command with mounts of its own, made by `script`."""
     words = [*IN_MOUNTS, "sh", "-ec", f'{script}; exec "$@"', "sh", *command]

@@ -64,7 +64,7 @@ mkdir /run/k && mount -t hostfs -o / none /run/k && echo bad > /run/k$TARGET/f
 ip -br link
 ip route
 ip address add 10.9.9.2/24 dev vec0 && ip route add default via 10.9.9.1
-for address in 127.0.0.1 10.9.9.1; do timeout 2 "$PYTHON" -c "
+for address in 127.0.0.1 10.9.9.1; do timeout 10 "$PYTHON" -c "
 import socket
 socket.create_connection((\\"$address\\", $PORT), 1)
 print(\\"connected\\")" 2>&1 | tail -n 1; done
@@ -205,7 +205,7 @@ def test_the_guests_first_namespaces_reach_nothing_either(guests: Guests, server
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     said = guests.course / "said"
-    assert wait_until(lambda: said.exists() and said.read_text().endswith("over\n"), 20), (
+    assert wait_until(lambda: said.exists() and said.read_text().endswith("over\n"), 40), (
         said.exists() and said.read_text()
     )
     lines = said.read_text().splitlines()

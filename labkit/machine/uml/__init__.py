@@ -8,6 +8,7 @@
     guard     keeps the guest's processes together, and lets none outlive the launcher
     landlock  what the guest cannot write, whoever is root in it
     calls     which system calls it may make on the computer
+    registers how it keeps the registers of its processes on a processor with AMX
     needs     what User-Mode Linux needs of a computer, and the sentence where it is missing
     door      the way into a running guest for `labkit shell`
 

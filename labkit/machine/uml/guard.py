@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from labkit.machine import init
 from labkit.machine.signals import Waiter, original_dispositions
-from labkit.machine.uml import calls, landlock
+from labkit.machine.uml import calls, landlock, registers
 from labkit.net import libc
 
 __all__ = ["NAME", "adopt_orphans", "end_children", "start"]
@@ -141,6 +141,7 @@ def _become(
         os.close(listener)
     asking.close()
     environment = {"TMPDIR": scratch, "HOME": scratch, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    environment["LD_PRELOAD"] = os.path.join(scratch, registers.NAME)
     os.execve(command[0], command, environment)  # noqa: S606
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from labkit.errors import Unavailable
 from labkit.machine import launch, private
 from labkit.machine.signals import Waiter
-from labkit.machine.uml import guard, needs
+from labkit.machine.uml import guard, needs, registers
 from labkit.machine.uml.front import Front
 from labkit.machine.uml.line import MTU, Frame, Kind, LineBroken, Numbering, pack, tell, unpack
 from labkit.machine.uml.relay import Loop, Session, close_writing
@@ -90,6 +90,7 @@ class _Launcher:
         """Start User-Mode Linux. Raises Unavailable where this computer lacks what it needs."""
         program = needs.program()
         self.scratch = tempfile.mkdtemp(prefix=f"labkit-{os.getpid()}-", dir=needs.memory_folder(self.memory))
+        registers.write(self.scratch)
         self.line, card = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.line.setblocking(False)
         read, write = os.pipe()

@@ -20,7 +20,13 @@ MEMORY = 512  # MB
 _MODULES = "/usr/lib/uml/modules"
 _SYMPTOMS = (  # what the guest's kernel says, what it means, what to do
     (
-        r"ptrace|PTRACE|check_ptrace",
+        r"set fp regs failed",
+        "this processor has registers (AMX, say) that this User-Mode Linux cannot set for its processes",
+        "Debian's can, as labkit starts it: sudo apt install user-mode-linux, and let PATH find that one first",
+    ),
+    (
+        # not what it says of each start that goes well: "Checking that ptrace can change system call numbers...OK"
+        r"ptrace: |check_(ptrace|sysemu) ?:|_ptraced_child :|PTRACE_\w+ failed",
         "this computer forbids ptrace, with which User-Mode Linux runs its processes",
         "on a computer: sudo sysctl kernel.yama.ptrace_scope=1; in a container: add the capability SYS_PTRACE",
     ),
@@ -129,8 +135,8 @@ def _unfit(folder: str, size: int) -> str:
     """Return why `folder` cannot hold the guest's memory, or ""."""
     if not os.path.isdir(folder):
         return "no such folder"
-    if re.search(r"[\s\"',]", folder):
-        return "a space, quote or comma in its name"
+    if re.search(r"[\s\"',:]", folder):
+        return "a space, quote, comma or colon in its name"
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.truncate(mmap.PAGESIZE)
