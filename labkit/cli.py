@@ -32,6 +32,8 @@ COMMANDS = (
     Command("capture", "labkit.commands.capture", "print frames as they come, or write them for Wireshark"),
     Command("trace", "labkit.commands.trace", "follow one packet hop by hop, and say what decided its way"),
     Command("dockerd", "labkit.commands.dockerd", "start a real Docker daemon in this lab machine"),
+    Command("cluster", "labkit.commands.cluster", "start a Kubernetes cluster in this lab machine, or end it"),
+    Command("kubectl", "labkit.commands.kubectl", "ask that cluster, in kubectl's words"),
     Command("cni", "labkit.commands.cni", "test whether a CNI plugin keeps to the specification"),
     Command("doctor", "labkit.machine.doctor", "say what this computer can do, and what to do about the rest"),
     Command("prove", "labkit.machine.prove", "show that a command leaves the computer's network as it was"),

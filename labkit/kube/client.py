@@ -44,7 +44,8 @@ def up(nodes: int = 3, network: str = "bridge", cni: str | dict[str, Any] = "nat
     Raises WrongUse, Duplicate (a namespace or link is called as the cluster needs it), Unavailable.
     Same as: labkit cluster up --nodes NODES --network NETWORK --cni CNI"""
     ensure_lab_machine("start a cluster")
-    wanted = {"nodes": nodes, "pod_network": network, "cni": _configuration(cni)}
+    wanted: dict[str, Any] = {"nodes": nodes, "pod_network": network, "cni": _configuration(cni)}
+    networks.check(**wanted)
     down()
     os.makedirs(wire.FOLDER, exist_ok=True)
     reading, writing = os.pipe()
@@ -224,12 +225,15 @@ class Cluster:
 
     def exec(self, pod: str, command: str | list[str], *, namespace: str = "default", container: str = "",
              timeout: float = 30.0) -> Ran:  # fmt: skip
-        """Run a command in a pod's network and return what it printed. Same as: kubectl exec POD -- COMMAND
+        """Run a command in a pod's network and return what it printed; the files it sees are the lab machine's.
+
+        Same as: kubectl exec POD -- COMMAND
 
         Raises NotFound (pod, container), WrongUse (the container does not run), CommandNotInstalled."""
         one = self.pod(pod, namespace=namespace)
-        running_container(one, container)
-        return run(namespace_of(one), command, timeout=timeout)
+        pid = running_container(one, container)["containerID"].removeprefix("labkit://")
+        by = ["nsenter", f"--target={pid}", "--uts", "--"]
+        return run(namespace_of(one), command, timeout=timeout, by=by)
 
     def logs(self, pod: str, *, namespace: str = "default", container: str = "") -> str:
         """Return what a container has printed. Raises NotFound. Same as: kubectl logs POD -c CONTAINER"""

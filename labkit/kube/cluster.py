@@ -7,9 +7,7 @@ import os
 import threading
 from typing import Any
 
-from labkit.errors import WrongUse
 from labkit.kube import network
-from labkit.kube.cni import conflist as configurations
 from labkit.kube.control import ready
 from labkit.kube.machines import Machines
 from labkit.kube.pods import called, namespace_of
@@ -19,7 +17,6 @@ from labkit.kube.wire import refusal
 __all__ = ["Cluster"]
 
 _ALWAYS = ("default", "kube-system")
-_MOST = 100  # nodes
 
 
 class Cluster:
@@ -31,7 +28,6 @@ class Cluster:
     )  # fmt: skip
 
     def __init__(self, nodes: int = 3, pod_network: str = "bridge", cni: str | dict[str, Any] = "native") -> None:
-        _check(nodes, pod_network, cni)
         self.store = Store()
         self.ended = threading.Event()
         self.pod_network, self.cni = pod_network, cni
@@ -88,6 +84,9 @@ class Cluster:
         if node and self.store.find("Node", node) is None:
             names = ", ".join(one["metadata"]["name"] for one in self.store.all("Node"))
             raise refusal("Invalid", f'Pod "{name}" is invalid: spec.nodeName: no node "{node}"', f"nodes: {names}")
+        if len(called(one)) > 255:
+            raise refusal("Invalid", f'Pod "{name}" is invalid: metadata.name: too long with its namespace\'s name',
+                          "NAMESPACE_NAME is the name of a file in /run/netns: at most 255 characters")  # fmt: skip
         if namespace_of(one) in {*self.machines.places, "host"} and not one["spec"].get("hostNetwork"):
             raise refusal("Invalid", f'Pod "{name}" is invalid: metadata.name: a network namespace is called so',
                           "a pod's network namespace is called like the pod, and a node's like the node")  # fmt: skip
@@ -244,19 +243,6 @@ class Cluster:
 
 
 _NAMESPACE = "apiVersion: v1, kind: Namespace, metadata: {name: %s}"
-
-
-def _check(nodes: int, pod_network: str, cni: str | dict[str, Any]) -> None:
-    if not 1 <= nodes <= _MOST:
-        raise WrongUse(f"failed to start a cluster of {nodes} nodes: not a usable number", f"1 to {_MOST}")
-    if pod_network not in network.NETWORKS:
-        raise WrongUse(f"failed to start a cluster with network '{pod_network}': there is none of that name",
-                       f"networks: {', '.join(network.NETWORKS)}")  # fmt: skip
-    if isinstance(cni, dict):
-        configurations.parse(cni)
-    elif cni not in network.CONFLISTS:
-        raise WrongUse(f"failed to start a cluster with the CNI configuration '{cni}': there is none of that name",
-                       f"{', '.join(network.CONFLISTS)}, or a configuration list")  # fmt: skip
 
 
 def _namespace(name: str) -> Object:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from labkit.errors import LabkitError
 from labkit.kube.attaching import Attaching
 from labkit.kube.cni.runtime import Attachment
-from labkit.kube.pods import Container, Running, called, status_of
+from labkit.kube.pods import Container, Running, called, expanded, status_of
 from labkit.kube.spawner import Wanted
 from labkit.kube.store import Object, Store, now
 from labkit.net import netlink
@@ -246,8 +246,8 @@ class Kubelet:
 def _wanted(one: Running, container: Container) -> Wanted:
     spec = container.spec
     env = {"HOSTNAME": one.hostname} | {item["name"]: str(item.get("value", "")) for item in spec.get("env", [])}
-    return Wanted(called(one.pod), container.name, spec["image"], spec.get("command", []), spec.get("args", []), env,
-                  one.sandbox)  # fmt: skip
+    command, arguments = ([expanded(word, env) for word in spec.get(key, [])] for key in ("command", "args"))
+    return Wanted(called(one.pod), container.name, spec["image"], command, arguments, env, one.sandbox)
 
 
 def _next_link(there: netlink.Socket) -> int:

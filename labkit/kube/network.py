@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from labkit.errors import WrongUse
+from labkit.kube.cni import conflist as configurations
 from labkit.kube.wire import FOLDER
 from labkit.net import address, iptables, link, names, route, sysctl
 from labkit.net.operation import Operation, perform
@@ -28,6 +29,7 @@ __all__ = [
     "UNDERLAY",
     "Place",
     "binaries",
+    "check",
     "commands",
     "conflist",
     "connect",
@@ -62,6 +64,7 @@ CONFLISTS: dict[str, dict[str, Any]] = {
     },
 }
 _FORWARDS = ("net.ipv4.ip_forward", 1)
+_MOST = 100  # nodes of a new cluster
 _LAST = 200  # the highest number of a node: 192.168.50.210
 
 
@@ -235,3 +238,17 @@ def conflist(given: str | dict[str, Any], one: Place) -> str:
     with open(path, "w", encoding="utf-8") as file:
         json.dump(told, file, indent=2)
     return path
+
+
+def check(nodes: int, pod_network: str, cni: str | dict[str, Any]) -> None:
+    """Raises WrongUse for a cluster that cannot be."""
+    if not 1 <= nodes <= _MOST:
+        raise WrongUse(f"failed to start a cluster of {nodes} nodes: not a usable number", f"1 to {_MOST}")
+    if pod_network not in NETWORKS:
+        raise WrongUse(f"failed to start a cluster with network '{pod_network}': there is none of that name",
+                       f"networks: {', '.join(NETWORKS)}")  # fmt: skip
+    if isinstance(cni, dict):
+        configurations.parse(cni)
+    elif cni not in CONFLISTS:
+        raise WrongUse(f"failed to start a cluster with the CNI configuration '{cni}': there is none of that name",
+                       f"{', '.join(CONFLISTS)}, or a configuration list")  # fmt: skip

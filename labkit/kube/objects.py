@@ -15,7 +15,7 @@ from typing import Any
 from labkit.errors import LabkitError, WrongUse
 from labkit.kube import kinds
 from labkit.kube.images import IMAGES
-from labkit.kube.objects_decode import completed, decode, without_nulls
+from labkit.kube.objects_decode import as_json, completed, decode, without_nulls
 from labkit.kube.objects_defaults import fill_in
 from labkit.kube.objects_errors import refuse
 from labkit.kube.objects_reading import documents
@@ -58,13 +58,17 @@ def check(document: Mapping[str, Any]) -> Checked:
     Kubernetes does not know, and Invalid for all other errors, together."""
     if not isinstance(document, Mapping):
         raise WrongUse(f"failed to read an object: it is a {type(document).__name__}", "give a dict, or YAML")
-    missing = [f"{key} not set" for key in ("apiVersion", "kind") if not document.get(key)]
+    try:
+        data: dict[str, Any] = as_json(document)
+    except RecursionError:
+        raise WrongUse("failed to read an object: it contains itself, or is too large") from None
+    missing = [f"{key} not set" for key in ("apiVersion", "kind") if not data.get(key)]
     if missing:
         hint = "the first lines of a document: apiVersion: v1, kind: Pod"
         raise WrongUse(f"error validating data: [{', '.join(missing)}]", hint)
-    kind = kinds.of(dict(document))
-    findings = decode(dict(document), kind)
-    one = fill_in(without_nulls(dict(document)), kind)
+    kind = kinds.of(data)
+    findings = decode(data, kind)
+    one = fill_in(without_nulls(data), kind)
     wrong = [*findings.errors, *errors(one, kind)]
     if wrong:
         name = one["metadata"].get("name", "")

@@ -6,6 +6,7 @@ The types are lightkube-models', made from Kubernetes' own OpenAPI: what they kn
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from labkit.kube.objects_errors import bad_request, forbidden, required
 from labkit.kube.objects_fields import FIELDS, UNMODELLED, Fields
 from labkit.kube.objects_shape import Slot, meant, shape
 
-__all__ = ["Findings", "completed", "decode", "without_nulls"]
+__all__ = ["Findings", "as_json", "completed", "decode", "without_nulls"]
 
 IN_QUOTES = 'a text that looks like a number or like yes and no is written in quotes: "80"'
 
@@ -47,6 +48,7 @@ def decode(document: dict[str, Any], kind: Kind) -> Findings:
     if found.mistyped:
         raise bad_request(kind.name, kind.api_version, found.mistyped[0], IN_QUOTES)
     _convert(without_nulls(document), kind)
+    found.errors[:] = [said for said in found.errors if not said.startswith("status.")]  # which is forgotten
     return found
 
 
@@ -55,6 +57,25 @@ def completed(document: dict[str, Any], kind: Kind) -> dict[str, Any]:
     document = copy.deepcopy(document)
     _walk(document, kind.model, "", Findings(kind), None)
     return document
+
+
+def as_json(value: Any, left: list[int] | None = None) -> Any:
+    """Return a copy of plain data as JSON has it: keys are texts, sequences lists.
+
+    Raises RecursionError for data that contains itself, is too deep, or has more than 100,000 values."""
+    left = [100_000] if left is None else left
+    left[0] -= 1
+    if left[0] < 0:
+        raise RecursionError
+    if isinstance(value, Mapping):
+        return {_key(key): as_json(item, left) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item, left) for item in value]
+    return value
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else json.dumps(key, default=str)
 
 
 def without_nulls(value: Any) -> Any:
@@ -87,7 +108,8 @@ def _walk(value: Any, cls: Any, path: str, found: Findings, fields: Fields | Non
 def _missing(empty: Any, slot: Slot, path: str, found: Findings, fields: Fields | None) -> None:
     """Say that a field is missing, or rather which of its own fields are."""
     before = len(found.errors)
-    _walk(empty, slot.type, path, found, fields)
+    if slot.type is not None:
+        _walk(empty, slot.type, path, found, fields)
     if len(found.errors) == before:
         found.errors.append(required(path))
 

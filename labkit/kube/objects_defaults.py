@@ -43,7 +43,11 @@ def _pod_spec(spec: Object) -> None:
 
 
 def _node(one: Object) -> None:
-    one.setdefault("spec", {})
+    spec = one.setdefault("spec", {})
+    if spec.get("podCIDRs") and not spec.get("podCIDR"):
+        spec["podCIDR"] = spec["podCIDRs"][0]
+    elif spec.get("podCIDR") and not spec.get("podCIDRs"):
+        spec["podCIDRs"] = [spec["podCIDR"]]
     if one["metadata"].get("name"):
         one["metadata"].setdefault("labels", {}).setdefault("kubernetes.io/hostname", one["metadata"]["name"])
 

@@ -135,9 +135,8 @@ FIELDS: dict[str, Fields] = {
         refused={"hostIP": "a hostPort here is one of all the node's addresses"},
     ),
     "NodeSpec": Fields(
-        _names("podCIDR unschedulable"),
+        _names("podCIDR podCIDRs unschedulable"),
         refused={
-            "podCIDRs": "write the one range of the node's pods as podCIDR",
             "taints": f"{_PLACING}: cordon the node instead",
         },
     ),

@@ -17,6 +17,7 @@ from labkit.errors import WrongUse
 
 __all__ = ["Document", "documents"]
 
+_DEEPEST = 100
 _WHOLE_NUMBER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)$")
 
 
@@ -56,10 +57,18 @@ def _items(document: Document) -> Iterator[Document]:
 def _values(text: str) -> list[tuple[Any, int]]:
     if text.lstrip().startswith("{"):
         try:
-            return [(json.loads(text, object_pairs_hook=_once), 1)]
-        except json.JSONDecodeError:
-            pass  # YAML's flow style, or several documents
+            return list(_json(text))
+        except (json.JSONDecodeError, RecursionError):
+            pass  # YAML's flow style
     return _yaml(text)
+
+
+def _json(text: str) -> Iterator[tuple[Any, int]]:
+    """The same by Python's JSON, which takes a tenth of the time."""
+    line = 1
+    for part in re.split(r"^---$", text, flags=re.MULTILINE):
+        yield json.loads(part, object_pairs_hook=_once), line + len(part) - len(part.lstrip("\n"))
+        line += part.count("\n")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,6 +84,7 @@ def _yaml(text: str) -> list[tuple[Any, int]]:
     import yaml
 
     try:
+        _ensure_shallow(text)
         loader = _loader()(text)
         found = []
         while loader.check_node():
@@ -88,6 +98,20 @@ def _yaml(text: str) -> list[tuple[Any, int]]:
         raise WrongUse(f"error parsing YAML: {where}{said}", _help(said)) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise WrongUse(f"error parsing YAML: {' '.join(str(error).split())}") from None
+
+
+def _ensure_shallow(text: str) -> None:
+    """No value is deeper than any object is: libyaml's composer recurses, and would end this process."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem="values are nested too deeply", problem_mark=event.start_mark)  # type: ignore[arg-type]
 
 
 def _help(said: str) -> str:

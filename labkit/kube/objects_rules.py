@@ -138,6 +138,8 @@ def _node(one: Object) -> Iterator[str]:
     text = one["spec"].get("podCIDR")
     if not text:
         return
+    if one["spec"]["podCIDRs"] != [text]:
+        yield invalid("spec.podCIDRs", one["spec"]["podCIDRs"], "a node has one range here, the same as podCIDR")
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from labkit.kube.control import condition
 from labkit.kube.store import Object, now
 
-__all__ = ["Container", "Running", "called", "namespace_of", "status_of"]
+__all__ = ["Container", "Running", "called", "expanded", "namespace_of", "status_of"]
 
 _FIRST, _LONGEST = 10.0, 300.0  # seconds between two starts of a container that keeps ending: CrashLoopBackOff
 _STEADY = 600.0  # one that has run this long begins with the shortest again
@@ -27,6 +28,18 @@ def called(pod: Object) -> str:
 def namespace_of(pod: Object) -> str:
     """Return the name of a pod's network namespace: its own, or its node's (hostNetwork)."""
     return str(pod["spec"].get("nodeName", "")) if pod["spec"].get("hostNetwork") else called(pod)
+
+
+def expanded(text: str, environment: dict[str, str]) -> str:
+    """Return a word of a command with each $(NAME) replaced by that variable, where there is one; $$(NAME) stays
+    $(NAME). Source: Kubernetes documentation, "Define dependent environment variables"."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[0].startswith("$$"):
+            return found[0][1:]
+        return environment.get(found[1], found[0])
+
+    return re.sub(r"\$?\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)", value, text)
 
 
 @dataclass(eq=False)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from labkit.kube.kinds import KINDS
 from labkit.kube.wire import refusal
 
 __all__ = ["Object", "Store", "copied", "now", "owner", "selected"]
@@ -62,7 +63,7 @@ class Store:
         """Return an object. Raises NotFound, in the API server's words."""
         found = self.find(kind, name, namespace)
         if found is None:
-            raise refusal("NotFound", f'{kind.lower()}s "{name}" not found')
+            raise refusal("NotFound", f'{KINDS[kind].resources} "{name}" not found')
         return found
 
     def find(self, kind: str, name: str, namespace: str = "") -> Object | None:
@@ -111,6 +112,7 @@ class Store:
             "kind": one["kind"],
             "name": one["metadata"]["name"],
             "namespace": one["metadata"].get("namespace", ""),
+            "uid": one["metadata"].get("uid", ""),
         }
         key = (*about.values(), reason, message)
         with self._changed:

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labkit.errors import CommandNotInstalled
@@ -34,9 +35,9 @@ class Ran:
         return self.status == 0
 
 
-def run(namespace: str, command: str | list[str], *, timeout: float = 30.0) -> Ran:
+def run(namespace: str, command: str | list[str], *, timeout: float = 30.0, by: Sequence[str] = ()) -> Ran:
     """Run `command` in a namespace and return what it printed. A string may use all that the shell has, as in
-    "ip -br address | grep eth0". `timeout`: seconds.
+    "ip -br address | grep eth0". `timeout`: seconds. `by`: what starts the command there, as in ["env", "A=1"].
 
     Raises NotFound, CommandNotInstalled, subprocess.TimeoutExpired. Same as: ip netns exec NAMESPACE COMMAND"""
     ensure_lab_machine(f"run '{command}' in namespace '{namespace}'")
@@ -47,7 +48,7 @@ def run(namespace: str, command: str | list[str], *, timeout: float = 30.0) -> R
         raise _not_installed(words[0], namespace)
     within = [] if namespace == "host" else ["ip", "netns", "exec", namespace]
     done = subprocess.run(
-        [*within, *words], capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+        [*within, *by, *words], capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
     )
     missing = _MISSING.search(done.stderr) if for_shell and done.returncode in (126, 127) else None
     if missing and shutil.which(missing[1]) is None:

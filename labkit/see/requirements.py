@@ -33,7 +33,10 @@ def text_of_verdict(verdict: Any) -> str:
         return "\n".join(lines)
     heads, rows = _table(verdict)
     widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
-    space = "  " if any(wide > 2 for wide in widths[1 : len(verdict.pods) + 1]) else " "
+    numbered = heads[1] == "1"
+    if numbered:
+        widths[1 : len(verdict.pods) + 1] = [len(str(len(verdict.pods)))] * len(verdict.pods)
+    space = " " if numbered else "  "
     table = [
         row[0].ljust(widths[0]) + "  " + space.join(map(str.center, row[1:], widths[1:])) for row in [heads, *rows]
     ]
@@ -119,7 +122,7 @@ def _kinds(verdict: Any) -> tuple[list[str], list[list[str]]]:
     wide_address = max(len(pod.address) for pod in pods)
     rows = []
     for label, pod in zip(labels, pods, strict=True):
-        own = pod.name if short else f"{label} {pod.name}"
+        own = pod.name if short else f"{label:>{len(str(len(pods)))}} {pod.name}"
         row = ["" if pod is other else verdict.marks[pod.name, other.name] for other in pods]
         from_node = [verdict.marks.get((pod.node, pod.name), "")] if nodes else []
         rows.append([f"{own:<{wide}}  {pod.address:<{wide_address}}  {pod.node}".rstrip(), *row, *from_node])

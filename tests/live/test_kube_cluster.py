@@ -142,6 +142,7 @@ def test_drain_moves_what_a_deployment_makes_again_and_refuses_the_rest(cluster:
 def test_the_containers_of_a_pod_share_one_namespace_and_its_ports(cluster: kube.Cluster) -> None:
     first, second = ECHO, {"name": "second", "image": "echo", "args": ["--port", "9090"]}
     cluster.apply(pod("pair", first, second))
+    assert cluster.exec("pair", "hostname").stdout == "pair\n"
     assert "container: second" in cluster.exec("pair", "curl -s 127.0.0.1:9090").stdout
     assert "container: echo" in cluster.exec("pair", "curl -s 127.0.0.1:8080").stdout
     cluster.apply(pod("clash", ECHO, {"name": "second", "image": "echo"}), wait=False)
@@ -388,6 +389,7 @@ def test_of_several_documents_one_is_bad_and_none_is_applied() -> None:
     assert len(cluster.get("pods")) == 0
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -401,6 +403,7 @@ def test_of_several_documents_one_is_bad_and_none_is_applied() -> None:
 def test_a_cluster_that_cannot_be_is_not_begun(options: dict[str, Any], words: str) -> None:
     with pytest.raises(LabkitError, match=words):
         kube.up(**options)
+    assert len(kube.Cluster().get("nodes")) == 1  # the one that was there is
 
 
 def test_a_namespace_or_link_that_is_in_the_way_is_named_and_nothing_is_left() -> None:

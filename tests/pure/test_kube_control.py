@@ -244,6 +244,12 @@ def test_the_phase_of_a_pod_whose_containers_have_ended(policy: str, statuses: l
     assert pods.status_of(one, "192.168.50.11")["phase"] == phase
 
 
+def test_a_word_of_a_command_may_name_a_variable() -> None:
+    values = {"A": "1", "B": ""}
+    words = ["$(A)", "x$(A)y$(B)z", "$(C)", "$$(A)", "$A", "$("]
+    assert [pods.expanded(word, values) for word in words] == ["1", "x1yz", "$(C)", "$(A)", "$A", "$("]
+
+
 def test_two_pods_of_one_name_in_two_namespaces_are_called_differently() -> None:
     other = pod("web")
     other["metadata"]["namespace"] = "team"
