@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from labkit import lab
-from labkit.kube.spawner import Spawner, Wanted
+from labkit.kube.processes.spawner import Spawner, Wanted
 from labkit.net import netlink
 
 SETTLING = 0.1, 0.001  # seconds, and seconds a namespace: the kernel goes on releasing them

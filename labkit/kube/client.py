@@ -15,12 +15,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any, Self
 
 from labkit.errors import LabkitError, NotFound, Unavailable, WrongUse
 from labkit.kube import network as networks
 from labkit.kube import wire
+from labkit.kube.answers import Applied, Listing
 from labkit.kube.cni import conflist as configurations
 from labkit.kube.pods import called, namespace_of
 from labkit.kube.requirements import Endpoint, Verdict, requirements
@@ -30,7 +30,7 @@ from labkit.lab.run import Ran, run
 from labkit.net import namespace as namespaces
 from labkit.net.here import ensure_lab_machine
 
-__all__ = ["Applied", "Cluster", "Listing", "down", "up"]
+__all__ = ["Cluster", "down", "up"]
 
 _PATIENCE = 60.0  # seconds for a controller to start or to end
 
@@ -97,43 +97,6 @@ def down() -> None:
     _started.clear()
 
 
-class Applied(list[dict[str, Any]]):
-    """What became of each object of a manifest. Shows itself as `kubectl apply` does."""
-
-    def __repr__(self) -> str:
-        lines = [f"Warning: {text}" for one in self for text in one["warnings"]]
-        return "\n".join([*lines, *(f"{_prefix(one['kind'])}{one['name']} {one['done']}" for one in self)])
-
-
-def _prefix(kind: str) -> str:
-    return "deployment.apps/" if kind == "Deployment" else f"{kind.lower()}/"
-
-
-class Listing(Sequence[Object]):
-    """Objects of one kind. Shows itself as `kubectl get` does; `typed` are the same as lightkube's models."""
-
-    def __init__(self, kind: str, objects: list[Object], wide: bool, everywhere: bool = False) -> None:
-        self.kind, self.objects, self._wide, self._everywhere = kind, objects, wide, everywhere
-
-    @property
-    def typed(self) -> list[Any]:
-        """The objects, each with attributes: .metadata.name, .status.podIP ..."""
-        from labkit.kube.objects import typed
-
-        return [typed(one) for one in self.objects]
-
-    def __getitem__(self, place: Any) -> Any:
-        return self.objects[place]
-
-    def __len__(self) -> int:
-        return len(self.objects)
-
-    def __repr__(self) -> str:
-        from labkit.kube import printing
-
-        return str(printing.table(self.kind, self.objects, wide=self._wide, namespaces=self._everywhere)).rstrip()
-
-
 class Cluster:
     """The cluster that runs in this lab machine. Raises NotFound where none does.
 
@@ -163,7 +126,7 @@ class Cluster:
         """Return objects: "pods", "nodes", "deployments", "namespaces"; `namespace` None for those of all namespaces.
 
         `selector`: "app=web,tier=front". Raises NotFound. Same as: kubectl get KIND NAME -n NAMESPACE -o wide"""
-        from labkit.kube.kinds import kind as known
+        from labkit.kube.objects.kinds import kind as known
 
         found = known(kind)
         labels = dict(one.split("=", 1) for one in selector.split(",") if "=" in one)
@@ -172,7 +135,7 @@ class Cluster:
 
     def delete(self, kind: str, name: str, *, namespace: str = "default", wait: bool = True) -> None:
         """The object is gone. Raises NotFound, WrongUse. Same as: kubectl delete KIND NAME"""
-        from labkit.kube.kinds import kind as known
+        from labkit.kube.objects.kinds import kind as known
 
         found = known(kind)
         wire.ask("delete", kind=found.name, name=name, namespace=namespace)
@@ -185,7 +148,7 @@ class Cluster:
         """Wait until objects are "Ready" or "deleted", all of the kind when none is named; return whether they are.
 
         `timeout`: seconds. Same as: kubectl wait --for=condition=Ready KIND/NAME"""
-        from labkit.kube.kinds import kind as known
+        from labkit.kube.objects.kinds import kind as known
 
         behind = wire.ask(
             "wait", kind=known(kind).name, names=list(names), namespace=namespace, what=until, timeout=timeout

@@ -16,7 +16,7 @@ from labkit.errors import LabkitError
 from labkit.kube.attaching import Attaching
 from labkit.kube.cni.runtime import Attachment
 from labkit.kube.pods import Container, Running, called, expanded, status_of
-from labkit.kube.spawner import Wanted
+from labkit.kube.processes.spawner import Wanted
 from labkit.kube.store import Object, Store, now
 from labkit.net import netlink
 from labkit.net.operation import Session

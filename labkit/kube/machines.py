@@ -19,7 +19,7 @@ from labkit.kube.cni.runtime import FOLDER as CNI
 from labkit.kube.control import condition
 from labkit.kube.kubelet import Kubelet
 from labkit.kube.network import Place
-from labkit.kube.spawner import Spawner
+from labkit.kube.processes.spawner import Spawner
 from labkit.kube.store import Object, Store, now, owner
 from labkit.kube.wire import FOLDER
 from labkit.net import route

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from labkit.kube.kinds import KINDS
+from labkit.kube.objects.kinds import KINDS
 from labkit.kube.wire import refusal
 
 __all__ = ["Object", "Store", "copied", "now", "owner", "selected"]

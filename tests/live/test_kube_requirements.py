@@ -109,7 +109,7 @@ def test_a_missing_route_breaks_the_second_alone_and_both_ways() -> None:
 
 
 def test_a_node_that_forwards_nothing_breaks_the_second_alone() -> None:
-    verdict = verdict_after("ip netns exec node-3 iptables -A FORWARD -j DROP")
+    verdict = verdict_after("ip netns exec node-3 iptables -P FORWARD DROP")
     assert broken(verdict) == [2]
     assert len(verdict.requirement(2).failures) == 16
     assert all("FORWARD" in one.reason and "node-3" in one.reason for one in verdict.requirement(2).failures[:3])
@@ -117,7 +117,7 @@ def test_a_node_that_forwards_nothing_breaks_the_second_alone() -> None:
 
 
 def test_a_node_that_takes_nothing_in_breaks_the_third_alone() -> None:
-    verdict = verdict_after("ip netns exec node-2 iptables -A INPUT -j DROP")
+    verdict = verdict_after("ip netns exec node-2 iptables -A INPUT -i cni0 -j DROP")
     assert broken(verdict) == [3]
     failed = verdict.requirement(3).failures
     assert [one.what for one in failed] == ["node-2 → pod-20", "node-2 → pod-21"]

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from labkit.errors import Duplicate, LabkitError, NamespaceGone, NotFound, Refused, WrongUse
-from labkit.kube import log
-from labkit.kube.spawner import SYSCTLS, Exit, Spawner, Wanted
+from labkit.kube.processes import log
+from labkit.kube.processes.spawner import SYSCTLS, Exit, Spawner, Wanted
 from labkit.net import address, link, netlink, sysctl
 from labkit.net import namespace as namespaces
 from labkit.net.operation import Session, perform
@@ -325,7 +325,7 @@ def test_nothing_survives_a_killed_spawner() -> None:
 
 _CONTROLLER = """
 import signal
-from labkit.kube.spawner import Spawner
+from labkit.kube.processes.spawner import Spawner
 spawner = Spawner()
 [sandbox] = spawner.sandboxes([("web", "web")])
 main = spawner.start("web", "main", "echo", [], [], {}, sandbox=sandbox)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labkit.errors import NotFound
-from labkit.kube.images import IMAGES, image
+from labkit.kube.processes.images import IMAGES, image
 
 
 @pytest.mark.parametrize("text", ["echo", "echo:1.0", "labkit/echo", "labkit/echo:latest"])

@@ -13,12 +13,12 @@ import pytest
 
 from labkit.commands import kubectl
 from labkit.errors import LabkitError, NotFound
-from labkit.kube.images import IMAGES
-from labkit.kube.kinds import KINDS, kind
 from labkit.kube.objects import check, plain, read, typed
-from labkit.kube.objects_fields import FIELDS, SET_BY_SERVER, UNMODELLED
-from labkit.kube.objects_form import env_name, label, label_key, label_value, port_name, subdomain
-from labkit.kube.objects_shape import places, shape
+from labkit.kube.objects.fields import FIELDS, SET_BY_SERVER, UNMODELLED
+from labkit.kube.objects.form import env_name, label, label_key, label_value, port_name, subdomain
+from labkit.kube.objects.kinds import KINDS, kind
+from labkit.kube.objects.shape import places, shape
+from labkit.kube.processes.images import IMAGES
 
 DOCS = os.path.join(os.path.dirname(__file__), "../../docs/kube.md")
 POD = """
@@ -263,7 +263,8 @@ def test_the_types_do_not_bring_an_http_client_and_lightkube_is_still_whole() ->
 
 
 @pytest.mark.parametrize(
-    "module", ["labkit", "labkit.kube", "labkit.kube.objects", "labkit.kube.cni.plugin", "labkit.kube.spawner"]
+    "module",
+    ["labkit", "labkit.kube", "labkit.kube.objects", "labkit.kube.cni.plugin", "labkit.kube.processes.spawner"],
 )
 def test_nothing_is_loaded_before_a_document_is_read(module: str) -> None:
     code = f"import sys, {module}; print({{'yaml', 'lightkube', 'msgspec'}} & set(sys.modules))"

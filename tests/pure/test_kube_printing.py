@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from labkit.kube.describing import describe
 from labkit.kube.printing import duration, events, pod_status, table
-from labkit.kube.printing_describe import describe
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 MADE = "2026-01-31T11:59:18Z"

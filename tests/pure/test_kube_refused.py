@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from labkit.errors import LabkitError
-from labkit.kube import images
 from labkit.kube.objects import read
+from labkit.kube.processes import images
 
 POD = """\
 apiVersion: v1

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from labkit.kube.kinds import Kind
-from labkit.kube.objects_fields import SET_BY_SERVER
+from labkit.kube.objects.fields import SET_BY_SERVER
+from labkit.kube.objects.kinds import Kind
 
 __all__ = ["fill_in"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from labkit.kube.servers.listening import Loop, datagrams, no_more, options, say
+from labkit.kube.processes.servers.listening import Loop, datagrams, no_more, options, say
 
 __all__ = ["PORT", "server"]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.kube.kinds import Kind
-from labkit.kube.objects_fields import FIELDS, SET_BY_SERVER
+from labkit.kube.objects.fields import FIELDS, SET_BY_SERVER
+from labkit.kube.objects.kinds import Kind
 
 __all__ = ["Slot", "meant", "places", "shape"]
 

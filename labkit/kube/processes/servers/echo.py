@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
-from labkit.kube.servers.listening import Loop, Talk, no_more, options, say, streams
+from labkit.kube.processes.servers.listening import Loop, Talk, no_more, options, say, streams
 
 __all__ = ["PORT", "server"]
 

@@ -22,9 +22,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple, Self
 
 from labkit.errors import Duplicate, LabkitError, Refused, Unavailable, cause
-from labkit.kube import log
-from labkit.kube.images import image as find_image
-from labkit.kube.messages import pair, receive
+from labkit.kube.processes import log
+from labkit.kube.processes.images import image as find_image
+from labkit.kube.processes.messages import pair, receive
 from labkit.net import namespace as namespaces
 from labkit.net import netlink, sysctl
 from labkit.net.here import RUN, ensure_lab_machine
@@ -198,7 +198,7 @@ class Spawner:
         with theirs, open(SAID, "wb") as said:
             self._control.send(json.dumps(SYSCTLS).encode())
             subprocess.run(  # it ends when the spawner, its child, is there
-                [sys.executable, "-P", "-m", "labkit.kube.spawned"],
+                [sys.executable, "-P", "-m", "labkit.kube.processes.spawned"],
                 stdin=theirs.fileno(),
                 stdout=said,
                 stderr=said,

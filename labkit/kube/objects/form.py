@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from labkit.kube.objects_errors import too_long
+from labkit.kube.objects.errors import too_long
 
 __all__ = ["Form", "env_name", "label", "label_key", "label_value", "port_name", "subdomain"]
 

@@ -2,7 +2,7 @@
 
 Kubernetes' own manifests in, objects out: plain dicts as JSON has them, with the API server's defaults, or one error in
 the API server's words. Nothing that a document says is silently ignored: a field that Kubernetes does not know is an
-error, as in kubectl; one that the cluster does not model is an error or a warning, which `objects_fields` lists.
+error, as in kubectl; one that the cluster does not model is an error or a warning, which `fields` lists.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.errors import LabkitError, WrongUse
-from labkit.kube import kinds
-from labkit.kube.images import IMAGES
-from labkit.kube.objects_decode import as_json, completed, decode, without_nulls
-from labkit.kube.objects_defaults import fill_in
-from labkit.kube.objects_errors import refuse
-from labkit.kube.objects_reading import documents
-from labkit.kube.objects_rules import errors
+from labkit.kube.objects import kinds
+from labkit.kube.objects.decode import as_json, completed, decode, without_nulls
+from labkit.kube.objects.defaults import fill_in
+from labkit.kube.objects.errors import refuse
+from labkit.kube.objects.reading import documents
+from labkit.kube.objects.rules import errors
+from labkit.kube.processes.images import IMAGES
 
 __all__ = ["Checked", "check", "plain", "read", "typed"]
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from labkit.errors import NotFound
-from labkit.kube import objects_form as form
-from labkit.kube.images import IMAGES, image
-from labkit.kube.kinds import Kind
-from labkit.kube.objects_errors import duplicate, forbidden, invalid, required, unsupported
+from labkit.kube.objects import form as form
+from labkit.kube.objects.errors import duplicate, forbidden, invalid, required, unsupported
+from labkit.kube.objects.kinds import Kind
+from labkit.kube.processes.images import IMAGES, image
 
 __all__ = ["errors"]
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 from dnslib import QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
-from labkit.kube.servers.listening import CannotServe, Loop, Talk, datagrams, options, say, streams
+from labkit.kube.processes.servers.listening import CannotServe, Loop, Talk, datagrams, options, say, streams
 
 __all__ = ["PORT", "TTL", "server"]
 

@@ -9,8 +9,8 @@ import signal
 import socket
 from contextlib import suppress
 
-from labkit.kube import servers
-from labkit.kube.pauses import rename
+from labkit.kube.processes import servers
+from labkit.kube.processes.pauses import rename
 from labkit.net import libc
 
 __all__ = ["become"]

@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, NoReturn
 
-from labkit.kube.container import become
-from labkit.kube.log import Log
-from labkit.kube.messages import send
-from labkit.kube.pauses import Pauses, rename
+from labkit.kube.processes.container import become
+from labkit.kube.processes.log import Log
+from labkit.kube.processes.messages import send
+from labkit.kube.processes.pauses import Pauses, rename
 from labkit.net import libc
 
 __all__ = ["NAME", "main"]

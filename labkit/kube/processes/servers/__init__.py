@@ -9,8 +9,8 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
-from labkit.kube.servers import echo, udp_echo
-from labkit.kube.servers.listening import CannotServe, Loop
+from labkit.kube.processes.servers import echo, udp_echo
+from labkit.kube.processes.servers.listening import CannotServe, Loop
 
 __all__ = ["serve"]
 
@@ -38,7 +38,7 @@ def _server(image: str, arguments: Sequence[str], pod: str, container: str) -> L
     if image == "udp-echo":
         return udp_echo.server(arguments)
     if image == "dns":
-        from labkit.kube.servers import dns  # loads much that the others do without
+        from labkit.kube.processes.servers import dns  # loads much that the others do without
 
         return dns.server(arguments)
     return None

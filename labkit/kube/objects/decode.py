@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.kube.kinds import Kind
-from labkit.kube.objects_errors import bad_request, forbidden, required
-from labkit.kube.objects_fields import FIELDS, UNMODELLED, Fields
-from labkit.kube.objects_shape import Slot, meant, shape
+from labkit.kube.objects.errors import bad_request, forbidden, required
+from labkit.kube.objects.fields import FIELDS, UNMODELLED, Fields
+from labkit.kube.objects.kinds import Kind
+from labkit.kube.objects.shape import Slot, meant, shape
 
 __all__ = ["Findings", "as_json", "completed", "decode", "without_nulls"]
 
