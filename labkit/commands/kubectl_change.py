@@ -14,7 +14,7 @@ from labkit.commands.kubectl_words import Adder, Object, complain, fetch, named,
 from labkit.commands.output import put
 from labkit.errors import LabkitError, NotFound, WrongUse
 from labkit.kube import wire
-from labkit.kube.kinds import KINDS, Kind
+from labkit.kube.objects.kinds import KINDS, Kind
 
 __all__ = ["add_verbs"]
 

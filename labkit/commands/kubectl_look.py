@@ -12,7 +12,7 @@ from labkit.commands.kubectl_words import Adder, Object, fetch, named, one_pod, 
 from labkit.commands.output import put
 from labkit.errors import WrongUse
 from labkit.kube import printing, wire
-from labkit.kube.kinds import KINDS, Kind
+from labkit.kube.objects.kinds import KINDS, Kind
 
 __all__ = ["add_verbs", "pick"]
 
@@ -152,7 +152,7 @@ def _version(one: Object | None) -> str:
 
 
 def _describe(arguments: argparse.Namespace) -> int:
-    from labkit.kube.printing_describe import describe
+    from labkit.kube.describing import describe
 
     happened = wire.ask("events")
     found = [each for one, name in named(arguments.what) for each in fetch(one, name, arguments.namespace)]

@@ -12,7 +12,7 @@ from typing import Any
 
 from labkit.errors import LabkitError, NotFound, WrongUse, cause
 from labkit.kube import wire
-from labkit.kube.kinds import KINDS, Kind, kind
+from labkit.kube.objects.kinds import KINDS, Kind, kind
 
 __all__ = ["Adder", "Object", "complain", "fetch", "matches", "named", "one_pod", "seconds", "texts", "verb"]
 

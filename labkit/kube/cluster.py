@@ -11,6 +11,7 @@ from labkit.kube import network
 from labkit.kube.control import ready
 from labkit.kube.machines import Machines
 from labkit.kube.pods import called, namespace_of
+from labkit.kube.processes.spawner import Spawner
 from labkit.kube.store import Object, Store, now, owner, selected
 from labkit.kube.wire import refusal
 
@@ -27,13 +28,13 @@ class Cluster:
         "down",
     )  # fmt: skip
 
-    def __init__(self, nodes: int = 3, pod_network: str = "bridge", cni: str | dict[str, Any] = "native") -> None:
+    def __init__(self, nodes: int, pod_network: str, cni: str | dict[str, Any], processes: Spawner) -> None:
         self.store = Store()
         self.ended = threading.Event()
         self.pod_network, self.cni = pod_network, cni
         for name in _ALWAYS:
             self.store.put(_namespace(name))
-        self.machines = Machines(self.store, cni)
+        self.machines = Machines(self.store, cni, processes)
         try:
             self.machines.join([f"node-{number}" for number in range(1, nodes + 1)])
         except BaseException:

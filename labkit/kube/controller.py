@@ -14,14 +14,17 @@ import socketserver
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabkitError
-from labkit.kube import control
-from labkit.kube.cluster import Cluster
+from labkit.kube.processes.spawner import Spawner
 from labkit.kube.wire import FOLDER, SOCKET, error_as_data, refusal
 from labkit.net.here import ensure_lab_machine
+
+if TYPE_CHECKING:  # loaded in main, while the spawner starts
+    from labkit.kube.cluster import Cluster
 
 __all__ = ["main"]
 
@@ -60,14 +63,18 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 
     def answer(self, question: dict[str, Any]) -> Any:
         verb = question.pop("verb", "")
-        if verb not in Cluster.VERBS:
-            raise refusal("BadRequest", f"the cluster knows no verb '{verb}'", f"verbs: {', '.join(Cluster.VERBS)}")
+        if verb not in self.cluster.VERBS:
+            raise refusal(
+                "BadRequest", f"the cluster knows no verb '{verb}'", f"verbs: {', '.join(self.cluster.VERBS)}"
+            )
         work: Callable[..., Any] = getattr(self.cluster, verb)
         return work(**question)
 
 
 def _manage(cluster: Cluster) -> None:
     """Be the controller manager and the scheduler, for ever."""
+    from labkit.kube import control
+
     store = cluster.store
     while True:
         seen = store.version()
@@ -78,11 +85,27 @@ def _manage(cluster: Cluster) -> None:
         store.wait(lambda seen=seen: store.version() != seen, None)  # type: ignore[misc]
 
 
-def _load() -> None:
-    """Load Kubernetes' types, which takes a while, while the nodes' processes start."""
+def _begin(wanted: dict[str, Any]) -> Cluster:
+    """Return the cluster. All modules are loaded while the spawner starts, those that read manifests too."""
+    spawning: Future[Spawner] = Future()
+    threading.Thread(target=lambda: _settle(spawning)).start()
     from labkit.kube import objects
+    from labkit.kube.cluster import Cluster
 
     objects.read(_SMALL)
+    processes = spawning.result()
+    try:
+        return Cluster(**wanted, processes=processes)
+    except BaseException:
+        processes.close()
+        raise
+
+
+def _settle(spawning: Future[Spawner]) -> None:
+    try:
+        spawning.set_result(Spawner())
+    except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+        spawning.set_exception(error)
 
 
 def main() -> int:
@@ -92,9 +115,8 @@ def main() -> int:
     wanted, report = json.loads(sys.argv[1]), int(sys.argv[2])
     try:
         ensure_lab_machine("start a cluster")
-        threading.Thread(target=_load, daemon=True).start()
         os.makedirs(FOLDER, exist_ok=True)
-        cluster = Cluster(**wanted)
+        cluster = _begin(wanted)
     except LabkitError as error:
         os.write(report, json.dumps(error_as_data(error)).encode())
         return 1

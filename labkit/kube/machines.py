@@ -33,17 +33,12 @@ VERSION = "labkit"  # what the column VERSION of `kubectl get nodes` says
 class Machines:
     """The nodes' machines and kubelets; `places`: where each node is in the network."""
 
-    def __init__(self, store: Store, cni: str | dict[str, Any]) -> None:
+    def __init__(self, store: Store, cni: str | dict[str, Any], processes: Spawner) -> None:
         self.places: dict[str, Place] = {}
-        self._store, self._cni = store, cni
+        self._store, self._cni, self._processes = store, cni, processes
         self._kubelets: dict[str, Kubelet] = {}
         self._changing = threading.Lock()  # one change of the nodes at a time
         network.raise_underlay()
-        try:
-            self._processes = Spawner()
-        except BaseException:
-            network.remove_underlay()
-            raise
         threading.Thread(target=self._listen, name="exits", daemon=True).start()
 
     def join(self, names: list[str], like: Object | None = None) -> None:

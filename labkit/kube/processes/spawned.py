@@ -93,6 +93,8 @@ class Program:
                 with _told(answer):
                     if request.pop("verb") == "sandboxes":
                         self._sandboxes(answer, **request)
+                    elif request["image"] == "pause" and not request["command"]:
+                        self._pause(answer, request["sandbox"])
                     else:
                         starts.append(Start(answer, Log(request.pop("log")), request))
         self._begin(starts)
@@ -101,6 +103,12 @@ class Program:
         """Make pauses, and answer for each with its PID and a netlink socket of its network namespace."""
         for pid, opened in self.pauses.make(hostnames):
             send(answer, {"pid": pid}, pid, [opened.fileno()])
+        answer.close()
+
+    def _pause(self, answer: socket.socket, sandbox: int) -> None:
+        """A container that does nothing needs no fork."""
+        pid = self.pauses.join(sandbox)
+        send(answer, {"pid": pid}, pid)
         answer.close()
 
     def _begin(self, starts: list[Start]) -> None:
