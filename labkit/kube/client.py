@@ -56,7 +56,13 @@ def up(nodes: int = 3, network: str = "bridge", cni: str | dict[str, Any] = "nat
         )  # fmt: skip
     os.close(writing)
     with open(reading, "rb") as report:
-        said = report.read()
+        try:
+            said = report.read()
+        except BaseException:  # Ctrl-C: there is to be no cluster that nobody knows of
+            controller.kill()
+            controller.wait()
+            networks.remove_underlay()
+            raise
     if said:
         controller.wait()
         raise wire.raised(json.loads(said))

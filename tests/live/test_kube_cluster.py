@@ -443,6 +443,18 @@ def test_a_controller_that_is_killed_takes_all_with_it_and_the_next_begins_clean
         assert len(again.get("nodes")) == 1
 
 
+@pytest.mark.parametrize("after", [0.05, 0.2, 0.35])
+def test_an_interrupt_while_a_cluster_starts_leaves_none(after: float) -> None:
+    starting = subprocess.Popen([sys.executable, "-c", "from labkit import kube; kube.up(nodes=9)"],
+                                stderr=subprocess.DEVNULL)  # fmt: skip
+    assert until(lambda: os.path.exists("/run/labkit/kube/log"))
+    time.sleep(after)
+    starting.send_signal(signal.SIGINT)
+    starting.wait()
+    with kube.up(nodes=2) as again:
+        assert len(again.get("nodes")) == 2
+
+
 def test_a_command_of_another_process_sees_the_same_cluster(cluster: kube.Cluster) -> None:
     code = "from labkit import kube; print(sorted(one.name for one in kube.Cluster().nodes))"
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
