@@ -269,8 +269,10 @@ class Cluster:
         return lines
 
     def requirements(self) -> Verdict:
-        """Return whether the three requirements of the Kubernetes network model hold, over all pairs of pods."""
-        return requirements(self.pods, self.nodes)
+        """Return whether the three requirements of the Kubernetes network model hold, over all pairs of pods that are
+        there: those of a node that has failed are not."""
+        there = self.namespaces
+        return requirements(*([one for one in ends if one.name in there] for ends in (self.pods, self.nodes)))
 
     @property
     def namespaces(self) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ CHAPTERS = [
     "04-routing",
     "05-filtering-nat-conntrack",
     "06-docker-by-hand",
+    "07-the-kubernetes-model",
+    "08-cni",
 ]
 
 MACHINE_PATH = re.compile(r"/(?:root|home|work|tmp)/[A-Za-z0-9._-]+")

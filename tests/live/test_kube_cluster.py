@@ -117,6 +117,8 @@ def test_a_node_that_fails_loses_its_pods_and_gets_them_back(cluster: kube.Clust
     alive = [one for one in cluster.get("pods") if ready(one)]
     assert len(alive) == 3
     assert "node-2" not in {one["spec"]["nodeName"] for one in alive}
+    verdict = cluster.requirements()
+    assert verdict.ok, verdict
     cluster.join("node-2")
     assert cluster.wait("pod", "bare")
     assert ping("node-1", cluster.ip("bare")).answered

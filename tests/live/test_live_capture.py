@@ -35,7 +35,7 @@ def pair(network: None) -> Iterator[None]:
     wait_until(lambda: not following())
 
 
-def wait_until(condition: Any, seconds: float = 5.0) -> None:
+def wait_until(condition: Any, seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
