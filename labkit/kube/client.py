@@ -59,9 +59,9 @@ def up(nodes: int = 3, network: str = "bridge", cni: str | dict[str, Any] = "nat
         try:
             said = report.read()
         except BaseException:  # Ctrl-C: there is to be no cluster that nobody knows of
-            controller.kill()
+            report.read()
+            down()
             controller.wait()
-            networks.remove_underlay()
             raise
     if said:
         controller.wait()
@@ -93,6 +93,7 @@ def down() -> None:
     except NotFound:
         if os.path.exists(wire.SOCKET):  # its controller was killed: with it went all but this
             networks.remove_underlay()
+            _forget_dead()
             os.unlink(wire.SOCKET)
         return
     end = time.monotonic() + _PATIENCE
@@ -101,6 +102,14 @@ def down() -> None:
     for one in _started:
         one.wait()
     _started.clear()
+
+
+def _forget_dead() -> None:
+    """Names of namespaces whose process has ended are gone."""
+    for name in namespaces.names():
+        path = namespaces.path(name)
+        if os.path.islink(path) and not os.path.exists(path):
+            os.unlink(path)
 
 
 class Cluster:

@@ -443,6 +443,7 @@ def test_a_controller_that_is_killed_takes_all_with_it_and_the_next_begins_clean
     assert until(lambda: not any(os.path.exists(namespace.path(name)) for name in ("node-1", "node-2", "web")))
     with kube.up(nodes=1) as again:
         assert len(again.get("nodes")) == 1
+        assert namespace.names() == ["node-1"]
 
 
 @pytest.mark.parametrize("after", [0.05, 0.2, 0.35])
@@ -453,6 +454,7 @@ def test_an_interrupt_while_a_cluster_starts_leaves_none(after: float) -> None:
     time.sleep(after)
     starting.send_signal(signal.SIGINT)
     starting.wait()
+    assert namespace.names() == []
     with kube.up(nodes=2) as again:
         assert len(again.get("nodes")) == 2
 
