@@ -16,6 +16,6 @@ def test_exercises_are_what_the_solutions_make() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("exercise", reversed(exercises.ids(SOLUTIONS)))  # the longest first: two run side by side
+@pytest.mark.parametrize("exercise", exercises.ids(SOLUTIONS)[::-1])  # the longest first: two run side by side
 def test_the_exercise_law_holds(exercise: str) -> None:
     assert law(exercise, SOLUTIONS) == []
