@@ -48,7 +48,7 @@ def add_verbs(verbs: Adder) -> None:
     wait.add_argument("--timeout", type=seconds, default=30.0, metavar="30s")
     wait.add_argument("--all", action="store_true", help="all of the kind")
     for name, about in (("cordon", "let a node take no new pods"), ("uncordon", "let it take pods again")):
-        verb(verbs, name, _cordon, about).add_argument("node", metavar="NODE")
+        verb(verbs, name, _cordon, about).add_argument("nodes", metavar="NODE", nargs="+")
     drain = verb(verbs, "drain", _drain, "cordon a node and delete its pods")
     drain.add_argument("node", metavar="NODE")
     drain.add_argument("--force", action="store_true", help="also pods that no Deployment would make again")
@@ -83,7 +83,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     status = 0
     for name, text in texts(arguments.filename):
         try:
-            for one in wire.ask("apply", objects=text):
+            for one in wire.ask("apply", objects=text, namespace=arguments.namespace):
                 for warning in one["warnings"]:
                     print(f"Warning: {warning}", file=sys.stderr)
                 put(f"{KINDS[one['kind']].resource}/{one['name']} {one['done']}\n")
@@ -124,7 +124,7 @@ def _doomed(arguments: argparse.Namespace) -> list[tuple[Kind, str, str, str]]:
                 file,
             )
             for file, text in texts(arguments.filename)
-            for one in read(text)
+            for one in read(text, arguments.namespace)
         ]
     doomed = []
     for one, name in named(arguments.what):
@@ -170,6 +170,8 @@ def _process(pod: Object, container: str) -> int:
     for one in pod["status"].get("containerStatuses", []):
         pid = re.fullmatch("labkit://([0-9]+)", one.get("containerID", ""))
         if one["name"] == container and pid and "running" in one["state"]:
+            if not os.path.exists(f"/proc/{pid[1]}"):
+                break
             return int(pid[1])
     name = pod["metadata"]["name"]
     raise wire.refusal(
@@ -199,6 +201,8 @@ def _wait(arguments: argparse.Namespace) -> int:
     for one, name in named(arguments.what):
         if not name and not arguments.all:
             raise WrongUse("resource name or --all must be given", "as in: wait pod/web --for=condition=Ready")
+        if one.name == "Deployment" and arguments.until == "Ready":
+            raise WrongUse("a Deployment has no condition Ready", "wait for --for=condition=Available")
         space = arguments.namespace if one.namespaced else ""
         there = [str(each["metadata"]["name"]) for each in fetch(one, "", space)]
         names = [name] if name else there
@@ -214,7 +218,8 @@ def _wait(arguments: argparse.Namespace) -> int:
 
 
 def _cordon(arguments: argparse.Namespace) -> int:
-    put(_cordoned(arguments.node, arguments.verb == "cordon"))
+    for node in arguments.nodes:
+        put(_cordoned(node, arguments.verb == "cordon"))
     return 0
 
 

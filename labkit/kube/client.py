@@ -327,7 +327,8 @@ def running_container(pod: Object, name: str = "") -> Object:
     """Return the status of a container that runs. Raises NotFound, WrongUse."""
     found = _container(pod, name)
     for one in pod["status"].get("containerStatuses", []):
-        if one["name"] == found["name"] and "running" in one["state"]:
+        alive = os.path.exists(f"/proc/{one.get('containerID', '').removeprefix('labkit://') or 'none'}")
+        if one["name"] == found["name"] and "running" in one["state"] and alive:
             return dict(one)
     raise WrongUse(f"container \"{found['name']}\" of pod \"{pod['metadata']['name']}\" does not run",
                    "labkit kubectl describe pod says why")  # fmt: skip

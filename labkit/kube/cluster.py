@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from labkit.kube import network
+from labkit.kube.cni import conflist as configurations
 from labkit.kube.control import ready
 from labkit.kube.machines import Machines
 from labkit.kube.pods import called, namespace_of
@@ -43,21 +44,32 @@ class Cluster:
 
     # --- objects
 
-    def apply(self, objects: str) -> list[dict[str, Any]]:
-        """Every object of the YAML is there as it says, or nothing has changed. Returns what became of each:
-        {"kind", "name", "namespace", "done": "created" | "configured" | "unchanged", "warnings"}. Raises WrongUse."""
+    def apply(self, objects: str, namespace: str = "default") -> list[dict[str, Any]]:
+        """Every object of the YAML is there as it says, or nothing has changed. Raises WrongUse, NotFound.
+
+        `namespace`: of objects that say none. Returns what became of each: "kind", "name", "namespace", "warnings", and
+        "done", which is "created", "configured" or "unchanged"."""
         from labkit.kube.objects import read
 
-        wanted = read(objects)
+        wanted = read(objects, namespace)
         new = {one.object["metadata"]["name"] for one in wanted if one.object["kind"] == "Namespace"}
         with self.store.together():
             for one in wanted:
                 self._admit(one.object, new)
-            done = [self._put(one.object) | {"warnings": list(one.warnings)} for one in wanted]
+            done = [self._put(one.object) | {"warnings": [*one.warnings, *self._unheard(one.object)]} for one in wanted]
         for said, one in zip(done, wanted, strict=True):
             if said["kind"] == "Node" and said["done"] == "created":
                 self.machines.join([said["name"]], one.object)
         return done
+
+    def _unheard(self, one: Object) -> list[str]:
+        """Return a warning where pods want ports of their node, and no plugin here would be told."""
+        spec = one["spec"]["template"]["spec"] if one["kind"] == "Deployment" else one.get("spec", {})
+        wants = any(port.get("hostPort") for each in spec.get("containers", []) for port in each.get("ports", []))
+        given = network.CONFLISTS[self.cni] if isinstance(self.cni, str) else self.cni
+        if not wants or spec.get("hostNetwork") or "portMappings" in configurations.parse(given).capabilities:
+            return []
+        return ["hostPort has no effect: no CNI plugin of this cluster publishes ports; start it with --cni bridge"]
 
     def _admit(self, one: Object, new: set[str]) -> None:
         """Raises WrongUse for what the API server would refuse for what there is already."""

@@ -54,7 +54,11 @@ def _counts(pod: Object) -> bool:
 
 
 def _delete(store: Store, pod: Object) -> None:
+    """The pod is to go; where no node has it, it is gone."""
     data = pod["metadata"]
+    if not pod["spec"].get("nodeName"):
+        store.remove(pod)
+        return
     store.change("Pod", data["name"], data["namespace"], lambda one: one["metadata"].update(deletionTimestamp=now()))
 
 

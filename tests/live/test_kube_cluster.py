@@ -188,6 +188,28 @@ def test_a_host_network_pod_lives_in_its_nodes_namespace(cluster: kube.Cluster) 
     assert "pod: agent" in run("node-1", "curl -s 192.168.50.12:8080").stdout
 
 
+def test_a_host_port_that_no_plugin_publishes_is_warned_of(cluster: kube.Cluster) -> None:
+    published = {"name": "echo", "image": "echo", "ports": [{"containerPort": 8080, "hostPort": 80}]}
+    assert "hostPort has no effect" in repr(cluster.apply(pod("web", published)))
+    assert cluster.apply(deployment("shop", 1))[0]["warnings"] == []
+
+
+def test_the_pods_of_a_deployment_that_no_node_has_go_with_it(cluster: kube.Cluster) -> None:
+    for node in cluster.nodes:
+        cluster.cordon(node.name)
+    cluster.apply(deployment("web", 3), wait=False)
+    assert until(lambda: len(cluster.get("pods")) == 3)
+    cluster.delete("deployment", "web")
+    assert until(lambda: not cluster.get("pods"))
+
+
+def test_nothing_can_be_run_in_a_pod_whose_node_has_failed(cluster: kube.Cluster) -> None:
+    cluster.apply(pod("web", nodeName="node-1"))
+    cluster.fail("node-1")
+    with pytest.raises(WrongUse, match="does not run"):
+        cluster.exec("web", "ls")
+
+
 def test_pods_of_two_kubernetes_namespaces_may_have_one_name(cluster: kube.Cluster) -> None:
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
     cluster.apply([space, pod("web"), pod("web", namespace="team")])

@@ -440,3 +440,25 @@ def test_a_node_is_cordoned_and_drained(db: None, web: None) -> None:
 
 def test_the_kinds_are_listed(cluster: kube.Cluster) -> None:
     assert said("api-resources").splitlines()[-1].split() == ["deployments", "deploy", "apps/v1", "true", "Deployment"]
+
+
+def test_a_file_without_a_namespace_is_of_the_one_that_is_asked_for(cluster: None) -> None:
+    text = "apiVersion: v1\nkind: Pod\nmetadata: {name: lone}\nspec: {containers: [{name: c, image: pause}]}\n"
+    assert said("apply", "-n", "kube-system", "-f", "-", stdin=text) == "pod/lone created\n"
+    assert kubectl("get", "pod", "lone").returncode == 1
+    assert kubectl("delete", "-f", "-", stdin=text).returncode == 1  # there is none in default
+    assert said("delete", "-n", "kube-system", "-f", "-", stdin=text) == 'pod "lone" deleted\n'
+    other = text.replace("{name: lone}", "{name: lone, namespace: default}")
+    refused = kubectl("apply", "-n", "kube-system", "-f", "-", stdin=other)
+    assert refused.returncode == 1
+    assert (
+        'the namespace from the provided object "default" does not match the namespace "kube-system"' in refused.stderr
+    )
+    assert kubectl("apply", "-n", "nowhere", "-f", "-", stdin=text).returncode == 1
+
+
+def test_several_nodes_are_cordoned_and_a_deployment_is_waited_for_by_its_own_condition(cluster: None) -> None:
+    assert said("cordon", "node-1", "node-2") == "node/node-1 cordoned\nnode/node-2 cordoned\n"
+    assert said("uncordon", "node-1", "node-2") == "node/node-1 uncordoned\nnode/node-2 uncordoned\n"
+    waited = kubectl("wait", "deployment/web", "--for=condition=Ready")
+    assert (waited.returncode, "--for=condition=Available" in waited.stderr) == (1, True)

@@ -16,7 +16,7 @@ from labkit.errors import LabkitError, WrongUse
 from labkit.kube.objects import kinds
 from labkit.kube.objects.decode import as_json, completed, decode, without_nulls
 from labkit.kube.objects.defaults import fill_in
-from labkit.kube.objects.errors import refuse
+from labkit.kube.objects.errors import other_namespace, refuse
 from labkit.kube.objects.reading import documents
 from labkit.kube.objects.rules import errors
 from labkit.kube.processes.images import IMAGES
@@ -32,9 +32,10 @@ class Checked:
     warnings: tuple[str, ...] = ()
 
 
-def read(text: str) -> list[Checked]:
+def read(text: str, namespace: str = "default") -> list[Checked]:
     """Return the objects of a text: YAML or JSON, several documents, a List.
 
+    `namespace`: of objects that say none; where it is not default, objects that say another are refused.
     All are checked before any is returned. Raises what `check` raises for the first document that is wrong, and says
     which; WrongUse for a text that is neither YAML nor JSON. Equivalent: `kubectl apply -f FILE`, which applies the
     documents that are right."""
@@ -42,7 +43,7 @@ def read(text: str) -> list[Checked]:
     checked = []
     for number, document in enumerate(found, 1):
         try:
-            checked.append(check(document.object))
+            checked.append(check(document.object, namespace))
         except LabkitError as error:
             if len(found) == 1:
                 raise
@@ -51,7 +52,7 @@ def read(text: str) -> list[Checked]:
     return checked
 
 
-def check(document: Mapping[str, Any]) -> Checked:
+def check(document: Mapping[str, Any], namespace: str = "default") -> Checked:
     """Return the object that a document asks for. It is for what users say: `status` and the like are forgotten.
 
     Raises NotFound for a kind that the cluster does not have; WrongUse, with `reason` BadRequest for fields that
@@ -68,11 +69,14 @@ def check(document: Mapping[str, Any]) -> Checked:
         raise WrongUse(f"error validating data: [{', '.join(missing)}]", hint)
     kind = kinds.of(data)
     findings = decode(data, kind)
-    one = fill_in(without_nulls(data), kind)
+    one = fill_in(without_nulls(data), kind, namespace)
     wrong = [*findings.errors, *errors(one, kind)]
     if wrong:
         name = one["metadata"].get("name", "")
         raise refuse(kind.name, name, wrong, _hint(wrong, name))
+    said = one["metadata"].get("namespace", namespace)
+    if namespace not in ("default", said):
+        raise other_namespace(said, namespace)
     return Checked(one, tuple(findings.warnings))
 
 

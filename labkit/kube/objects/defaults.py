@@ -16,12 +16,14 @@ __all__ = ["fill_in"]
 Object = dict[str, Any]
 
 
-def fill_in(one: Object, kind: Kind) -> Object:
-    """The object has its defaults, and nothing that only the API server says. Returns it."""
+def fill_in(one: Object, kind: Kind, namespace: str) -> Object:
+    """The object has its defaults, and nothing that only the API server says. Returns it.
+
+    `namespace`: for an object that says none."""
     one.pop("status", None)
     data = one["metadata"] = {key: value for key, value in one.get("metadata", {}).items() if key not in SET_BY_SERVER}
     if kind.namespaced:
-        data["namespace"] = data.get("namespace") or "default"
+        data["namespace"] = data.get("namespace") or namespace
     _FILL[kind.name](one)
     return one
 

@@ -18,6 +18,7 @@ __all__ = [
     "duplicate",
     "forbidden",
     "invalid",
+    "other_namespace",
     "refuse",
     "required",
     "too_long",
@@ -29,6 +30,12 @@ def refuse(kind: str, name: str, errors: Sequence[str], hint: str = "") -> Labki
     """Return `The Pod "web" is invalid: ...` with one field's error, or a line for each."""
     listed = f" {errors[0]}" if len(errors) == 1 else " " + "".join(f"\n* {one}" for one in errors)
     return refusal("Invalid", f'The {kind} "{name}" is invalid:{listed}', hint)
+
+
+def other_namespace(said: str, asked: str) -> LabkitError:
+    """Return the error for an object of another Namespace than the one that is asked for."""
+    what = f'the namespace from the provided object "{said}" does not match the namespace "{asked}"'
+    return refusal("BadRequest", what, f"you must pass '--namespace={said}' to perform this operation")
 
 
 def bad_request(kind: str, api_version: str, cause: str, hint: str = "") -> LabkitError:
