@@ -221,7 +221,8 @@ class Cluster:
 
         Its pods stay in the store until it comes back or is deleted; a Deployment's are replaced at once, which takes
         five minutes in a real cluster."""
-        self.store.get("Node", name)
+        if not ready(self.store.get("Node", name)):
+            raise refusal("Conflict", f'nodes "{name}" has failed already', "bring it back: labkit cluster join")
         self.machines.fail(name)
 
     def status(self) -> dict[str, Any]:

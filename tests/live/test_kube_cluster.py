@@ -208,6 +208,8 @@ def test_nothing_can_be_run_in_a_pod_whose_node_has_failed(cluster: kube.Cluster
     cluster.fail("node-1")
     with pytest.raises(WrongUse, match="does not run"):
         cluster.exec("web", "ls")
+    with pytest.raises(WrongUse, match="has failed already"):
+        cluster.fail("node-1")
 
 
 def test_pods_of_two_kubernetes_namespaces_may_have_one_name(cluster: kube.Cluster) -> None:
