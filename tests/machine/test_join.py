@@ -230,3 +230,15 @@ def test_the_completion_script_works_in_bash(watch):
         env={**watch.environment, "PY": sys.executable},
     )
     assert (result.stdout, result.stderr) == ("doctor\n", "")
+
+
+CLUSTER = f"{sys.executable} -m labkit.cli cluster up --nodes 2 >/dev/null; echo ready; exec sleep 1000"
+
+
+def test_a_shell_sees_the_cluster_of_its_lab_machine(watch: Watch) -> None:
+    with machine(watch, CLUSTER) as running:
+        there = ["shell", "--notebook", str(running.pid)]
+        seen = labkit(*there, "--", *LABKIT, "kubectl", "get", "nodes", "-o", "name", watch=watch)
+        assert (seen.returncode, seen.stdout) == (0, "node/node-1\nnode/node-2\n"), seen.stderr
+        inside = labkit("shell", "node-2", *there[1:], "--", "ip", "-o", "-4", "address", "show", "eth0", watch=watch)
+        assert "192.168.50.12/24" in inside.stdout, inside.stderr
