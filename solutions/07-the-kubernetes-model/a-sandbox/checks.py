@@ -1,6 +1,8 @@
 """A pod by hand: a process that holds two namespaces, and two containers that join it."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from labkit.check import Check, Exercise, Fault, Look, has_address, has_route
@@ -32,6 +34,16 @@ def outside(look: Look) -> dict[str, Any]:
     answers = [f"{address} {call.text}" for address in addresses if (call := connect("host", address, 9090, data="?"))]
     here = connect("host", "127.0.0.1", 9090, data="?")
     return {"told": "; ".join([*answers, *([f"127.0.0.1 of the node {here.text}"] if here else [])]) or "nobody"}
+
+
+def holders(look: Look) -> dict[str, Any]:
+    """Count, of the processes in the pod's network namespace, those that are no container, and their UTS namespaces."""
+    others, spaces = 0, set()
+    for pid in look.run("host", "ip netns pids shop").stdout.split():
+        with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as words:  # it may have ended
+            spaces.add(os.stat(f"/proc/{pid}/ns/uts").st_ino)
+            others += b"create_server" not in words.read()
+    return {"others": others, "spaces": len(spaces)}
 
 
 RUN = "start(*join, python, '-c', program, address, str(port), word)"
@@ -89,7 +101,6 @@ exercise = Exercise(
             passed="inside the pod, admin answers at 127.0.0.1: {said}",
             failed="a call inside the pod to 127.0.0.1, port 9090: {said}",
             look_at="ip netns exec shop ss -ltn; ip -n shop -br address",
-            points=2,
             after=["shop-eth0-address"],
             hints=["Are the two containers in one namespace?", "Is `lo` up?"],
         ),
@@ -115,6 +126,18 @@ exercise = Exercise(
             after=["front-answers", "admin-answers"],
             hints=["A host name belongs to a UTS namespace.", "`nsenter --help`: which namespaces are joined?"],
         ),
+        Check(
+            "a-sandbox-holds-both",
+            evidence=holders,
+            verdict=lambda others, spaces: others > 0 and spaces == 1,
+            passed="a process that is no container is in the pod's network namespace, and all there are in one UTS"
+            " namespace",
+            failed="in the pod's network namespace: processes that are no container: {others}; UTS namespaces of all"
+            " processes: {spaces}",
+            look_at="ip netns pids shop; ls -l /proc/PID/ns",
+            after=["one-host-name"],
+            hints=["Who holds the namespaces while no container runs?", "Two names can be alike and not be one."],
+        ),
     ],
     faults=[
         Fault(
@@ -131,6 +154,18 @@ exercise = Exercise(
                 ),
             },
             red=["shop-eth0-address"],
+        ),
+        Fault(
+            "a name holds the namespace, and each container has a host name like it",
+            replace={
+                "sandbox": "pause = None\n!ip netns add shop",
+                "containers": containers(
+                    'join = ["ip", "netns", "exec", "shop", "unshare", "--uts", "sh", "-c",'
+                    ' \'hostname shop; exec "$@"\', "sh"]\n'
+                    f"    return {RUN}"
+                ),
+            },
+            red=["a-sandbox-holds-both"],
         ),
         Fault(
             "the containers stay on the node",

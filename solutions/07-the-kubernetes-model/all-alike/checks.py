@@ -6,6 +6,7 @@ from typing import Any
 from labkit.check import Check, Exercise, Fault, Look
 from labkit.kube.requirements import Endpoint, requirements
 from labkit.packets import connect, reply_source, serve
+from labkit.tracing import Trace
 
 PODS = [Endpoint(pod, f"10.244.{n}.2", f"node-{n}") for n, pod in enumerate(("ant", "cat", "elk"), 1)]
 NODES = [Endpoint(f"node-{n}", f"192.168.50.1{n}") for n in (1, 2, 3)]
@@ -32,6 +33,38 @@ def world_answers(look: Look) -> dict[str, Any]:
     with serve("world", 80, reply=reply_source):
         silent = [pod.name for pod in PODS if not connect(pod.name, WORLD, 80, data="?", timeout=0.5)]
     return {"silent": ", ".join(silent) or "nobody"}
+
+
+def routers(trace: Trace) -> set[str]:
+    """Return the namespaces that the packet passes; the host, whose bridge is the wire, where it routes the packet."""
+    hops = trace.request
+    routes = {hop.namespace for hop in hops if any(decided.kind == "route" for decided in hop.decided_by)}
+    return {hop.namespace for hop in hops if hop.namespace != "host"} | routes
+
+
+def third_parties(look: Look) -> dict[str, Any]:
+    """Follow a ping between all pods, and tell who routes it that is neither of the two nodes."""
+    told = []
+    for one in PODS:
+        for other in PODS:
+            if one is not other:
+                ends = {one.name, one.node, other.name, other.node}
+                strange = sorted(routers(look.trace(other.address, one.name)) - ends)
+                told += [f"{one.name} → {other.name} by {' and '.join(strange)}"] if strange else []
+    return {"told": "; ".join(told) or "none"}
+
+
+def kept_back(look: Look) -> dict[str, Any]:
+    """Let every pod call port 8080 of every other, and port 80 of the host; tell of calls without an answer."""
+    look.links("elk")
+    calls = [(one, other.name, other.address, 8080) for one in PODS for other in PODS if one is not other]
+    calls += [(one, "host", HOST, 80) for one in PODS]
+    lost = []
+    for one, name, address, port in calls:
+        with serve(name, port, reply=reply_source):
+            if not connect(one.name, address, port, data="?", timeout=0.5).text:
+                lost.append(f"{one.name} → {name}, port {port}")
+    return {"lost": "; ".join(lost) or "none"}
 
 
 def on_8080(*callers: str) -> Callable[[Look], dict[str, Any]]:
@@ -61,6 +94,11 @@ ROUTE = 'lab.run("node-3", "ip route add 10.244.1.0/24 via 192.168.50.11")\n'
 def on_node_2(command: str) -> str:
     """A line of a learner who runs this on node-2."""
     return f'lab.run("node-2", "{command}")\n'
+
+
+def on_all(command: str) -> str:
+    """Lines of a learner who runs this on every node."""
+    return f'for node in ("node-1", "node-2", "node-3"):\n    lab.run(node, "{command}")\n'
 
 
 exercise = Exercise(
@@ -108,12 +146,32 @@ exercise = Exercise(
             passed="every pod gets answers from world",
             failed="no answer from world to: {silent}",
             look_at='labkit.trace("world", from_="cat")',
-            points=2,
             after=["seen-as-themselves"],
             hints=[
                 "The host knows no pods: whose address must world see?",
                 "What should stay of each node's nat table?",
             ],
+        ),
+        Check(
+            "nothing-else-is-kept-back",
+            evidence=kept_back,
+            verdict=lambda lost: lost == "none",
+            passed="pods are answered on port 8080 of each other, and on port 80 of the host",
+            failed="these calls get no answer: {lost}",
+            look_at="ip netns exec NODE iptables -S FORWARD",
+            after=["world-answers"],
+            hints=["Which packets does each rule in FORWARD match, besides those that it is for?"],
+        ),
+        Check(
+            "by-no-third-node",
+            evidence=third_parties,
+            verdict=lambda told: told == "none",
+            passed="between two nodes, nobody else routes",
+            failed="somebody else passes packets on: {told}",
+            look_at="ip -n node-1 route; ip -n node-2 route; ip -n node-3 route",
+            after=["seen-as-themselves"],
+            must_not=True,
+            hints=["Whose address is the gateway of each route to a pod CIDR?", "What is sent by the default route?"],
         ),
         Check(
             "no-secrets-for-pods",
@@ -122,7 +180,6 @@ exercise = Exercise(
             passed="no pod is answered on port 8080 of the host",
             failed="answered on port 8080 of the host, and should not be: {told}",
             look_at="ip netns exec NODE iptables -S FORWARD",
-            points=2,
             after=["all-pairs-reach-each-other"],
             control=nodes_may,
             must_not=True,
@@ -136,6 +193,28 @@ exercise = Exercise(
             "the route for another node",
             replace={"mend": RULE + ROUTE.replace("3", "1", 1)},
             red=["all-pairs-reach-each-other"],
+        ),
+        Fault(
+            "a route of the host's",
+            replace={"mend": RULE + "!ip route add 10.244.1.0/24 via 192.168.50.11"},
+            red=["by-no-third-node"],
+        ),
+        Fault(
+            "by way of node-2",
+            replace={"mend": RULE + ROUTE.replace("192.168.50.11", "192.168.50.12")},
+            red=["by-no-third-node"],
+        ),
+        Fault(
+            "port 8080 of everybody closed",
+            replace={
+                "mend": RULE + ROUTE + on_all("iptables -F FORWARD; iptables -A FORWARD -p tcp --dport 8080 -j DROP")
+            },
+            red=["nothing-else-is-kept-back"],
+        ),
+        Fault(
+            "the whole host closed",
+            replace={"mend": RULE + ROUTE + on_all("iptables -F FORWARD; iptables -A FORWARD -d 192.168.50.1 -j DROP")},
+            red=["nothing-else-is-kept-back"],
         ),
         Fault("all of nat gone", replace={"mend": on_node_2("iptables -t nat -F") + ROUTE}, red=["world-answers"]),
         Fault(

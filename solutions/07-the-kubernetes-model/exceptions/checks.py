@@ -8,8 +8,8 @@ from labkit.packets import connect, reply_source, serve
 
 PODS = {"ant": "10.244.1.2", "cat": "10.244.2.2"}
 NODES = {"ant": "192.168.50.11", "cat": "192.168.50.12"}
-OFFICE, PARTNER = "172.20.0.2", "172.20.9.2"
-ELSEWHERE = ("203.0.113.2", "198.51.100.2")
+OFFICE, PARTNER = ("172.20.0.2", "172.20.5.2"), ("172.20.9.2", "172.20.9.77")
+ELSEWHERE = ("203.0.113.2", "198.51.100.2", "192.0.2.2")
 
 
 def call(caller: str, callee: str, address: str) -> str:
@@ -47,7 +47,7 @@ def from_office(look: Look) -> dict[str, Any]:
     seen = {pod: call("office", pod, address) for pod, address in PODS.items()}
     return {
         "told": "; ".join(f"{pod} saw {who}" for pod, who in seen.items()),
-        "own": set(seen.values()) == {OFFICE},
+        "own": set(seen.values()) == {OFFICE[0]},
     }
 
 
@@ -96,18 +96,18 @@ exercise = Exercise(
         ),
         Check(
             "office-sees-pods",
-            evidence=from_pods("office", OFFICE),
+            evidence=from_pods("office", *OFFICE),
             verdict=lambda told, own, nodes: own,  # noqa: ARG005
             passed="office sees the pods' own addresses",
             failed="office does not see the pods' own addresses: {told}",
             look_at=RULES + 'labkit.trace("office", from_="ant")',
             points=2,
             after=["others-see-nodes"],
-            hints=["What does the chain do with 172.20.0.2, rule by rule?", "`-j RETURN` leaves it."],
+            hints=["What does the chain do with 172.20.5.2, rule by rule?", "`-j RETURN` leaves it."],
         ),
         Check(
             "partner-sees-no-pod",
-            evidence=from_pods("partner", PARTNER),
+            evidence=from_pods("partner", *PARTNER),
             verdict=lambda told, own, nodes: nodes,  # noqa: ARG005
             passed="partner sees nodes, and no pod's address",
             failed="partner sees others than the nodes: {told}",
@@ -125,7 +125,7 @@ exercise = Exercise(
             evidence=from_office,
             verdict=lambda told, own: own,  # noqa: ARG005
             passed="pods see office where office calls",
-            failed=f"office, {OFFICE}, called both pods: {{told}}",
+            failed=f"office, {OFFICE[0]}, called both pods: {{told}}",
             look_at=RULES + 'labkit.trace("ant", from_="office")',
             after=["others-see-nodes"],
             must_not=True,
@@ -149,6 +149,26 @@ exercise = Exercise(
         Fault(
             "the office's own machine alone",
             replace=chain(CLUSTER, "-d 172.20.0.2 -j RETURN", PARTNERS, REST, nodes='("node-1",)'),
+            red=["others-see-nodes"],
+        ),
+        Fault(
+            "the office's one address excepted",
+            replace=chain(CLUSTER, "-d 172.20.0.2 -j RETURN", REST),
+            red=["office-sees-pods"],
+        ),
+        Fault(
+            "the office's own subnet excepted",
+            replace=chain(CLUSTER, "-d 172.20.0.0/24 -j RETURN", REST),
+            red=["office-sees-pods"],
+        ),
+        Fault(
+            "the partner's one address masqueraded",
+            replace=chain(CLUSTER, "-d 172.20.9.2 -j MASQUERADE", COMPANY, REST),
+            red=["partner-sees-no-pod"],
+        ),
+        Fault(
+            "two destinations named in place of all others",
+            replace=chain("-d 203.0.113.0/24 -j MASQUERADE", "-d 198.51.100.0/24 -j MASQUERADE", PARTNERS, jump=""),
             red=["others-see-nodes"],
         ),
         Fault(

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from labkit.check import Check, Exercise, Fault, Look, has_address, reaches
+from labkit.check import Check, Exercise, Fault, Look, has_address, has_link, has_route, reaches
 from labkit.kube.requirements import Endpoint, requirements
+from labkit.tracing import Trace
 
 PODS = [
     Endpoint("ant", "10.244.1.2", "node-1"),
@@ -19,14 +20,21 @@ def between(look: Look, kind: str) -> dict[str, Any]:
     return {"told": "; ".join(f"{one.what}: {one.observed}" for one in failures) or "none"}
 
 
+def routers(trace: Trace) -> set[str]:
+    """Return the namespaces that the packet passes; the host, whose bridge is the wire, where it routes the packet."""
+    hops = trace.request
+    routes = {hop.namespace for hop in hops if any(decided.kind == "route" for decided in hop.decided_by)}
+    return {hop.namespace for hop in hops if hop.namespace != "host"} | routes
+
+
 def third_parties(look: Look) -> dict[str, Any]:
-    """Follow a ping between all pods, and tell which nodes it passes that have neither of the two."""
+    """Follow a ping between all pods, and tell who routes it that is neither of the two nodes."""
     told = []
     for one in PODS:
         for other in PODS:
             if one is not other:
-                passed = {hop.namespace for hop in look.trace(other.address, one.name).request if hop.copy is False}
-                strange = sorted(passed - {one.name, one.node, other.name, other.node, "host"})
+                ends = {one.name, one.node, other.name, other.node}
+                strange = sorted(routers(look.trace(other.address, one.name)) - ends)
                 told += [f"{one.name} → {other.name} by {' and '.join(strange)}"] if strange else []
     return {"told": "; ".join(told) or "none"}
 
@@ -41,15 +49,17 @@ BACK_2 = "!ip -n node-2 route add 10.244.3.0/24 via 192.168.50.13\n"
 MASQUERADE = "!ip netns exec node-3 iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE\n"
 
 
-def node(cni0: str = "10.244.3.1/24", elk: str = "10.244.3.2/24", gateway: str = "10.244.3.1") -> dict[str, str]:
-    """The first cell of a learner who gives these addresses."""
+def node(
+    cni0: str = "10.244.3.1/24", elk: str = "10.244.3.2/24", gateway: str = "10.244.3.1", beyond: str = "default"
+) -> dict[str, str]:
+    """The first cell of a learner who gives these addresses, and elk a route to this."""
     lines = [
         "!ip -n node-3 link add cni0 type bridge; ip -n node-3 link set cni0 up",
         f"!ip -n node-3 address add {cni0} dev cni0" if cni0 else "",
         "!ip -n node-3 link add vethelk type veth peer name eth0 netns elk",
         "!ip -n node-3 link set vethelk master cni0 up; ip -n elk link set lo up; ip -n elk link set eth0 up",
         f"!ip -n elk address add {elk} dev eth0",
-        f"!ip -n elk route add default via {gateway}" if gateway else "",
+        f"!ip -n elk route add {beyond} via {gateway}" if gateway else "",
     ]
     return {"node": "\n".join(lines)}
 
@@ -59,15 +69,28 @@ exercise = Exercise(
     title="A third node",
     checks=[
         has_address("elk", "eth0", "10.244.3.2/24", hints=["How long is the prefix of the other pods?", "A /24."]),
+        has_link(
+            "node-3",
+            "cni0",
+            kind="bridge",
+            is_up=True,
+            hints=["What are pods of node-1 plugged into? `ip -n node-1 -br link`"],
+        ),
         reaches(
             "node-3",
             "10.244.3.2",
-            points=2,
-            after=["elk-eth0-address"],
+            after=["elk-eth0-address", "node-3-cni0"],
             hints=[
                 "Is every link up, on both ends, and the bridge too?",
                 "By which of its routes does node-3 send to 10.244.3.2? The address of cni0 brings one.",
             ],
+        ),
+        has_route(
+            "elk",
+            "default",
+            via="10.244.3.1",
+            after=["node-3-reaches-10.244.3.2"],
+            hints=["By which route does ant send what is for other subnets? `ip -n ant route`"],
         ),
         Check(
             "all-pairs-reach-each-other",
@@ -76,8 +99,8 @@ exercise = Exercise(
             passed="every pod reaches every other",
             failed="these get no answer: {told}",
             look_at=f"{ROUTES}; requirements(pods, nodes)",
-            points=3,
-            after=["node-3-reaches-10.244.3.2"],
+            points=2,
+            after=["elk-route-default"],
             hints=[
                 "A route is one way: which nodes have to know where 10.244.3.0/24 is?",
                 "What does elk do with a packet for another subnet?",
@@ -100,8 +123,8 @@ exercise = Exercise(
             "by-no-third-node",
             evidence=third_parties,
             verdict=lambda told: told == "none",
-            passed="between two nodes, no third one has a part in it",
-            failed="a third node passes packets on: {told}",
+            passed="between two nodes, nobody else routes",
+            failed="somebody else passes packets on: {told}",
             look_at=ROUTES,
             points=2,
             after=["all-pairs-reach-each-other"],
@@ -114,7 +137,18 @@ exercise = Exercise(
             "elk takes the whole cluster for its subnet", replace=node(elk="10.244.3.2/16"), red=["elk-eth0-address"]
         ),
         Fault("the bridge has no address", replace=node(cni0="", gateway=""), red=["node-3-reaches-10.244.3.2"]),
-        Fault("elk has no gateway", replace=node(gateway=""), red=["all-pairs-reach-each-other"]),
+        Fault("elk has no gateway", replace=node(gateway=""), red=["elk-route-default"]),
+        Fault("elk knows the cluster alone", replace=node(beyond="10.244.0.0/16"), red=["elk-route-default"]),
+        Fault(
+            "a cable and no bridge",
+            replace={
+                "node": "!ip -n node-3 link add vethelk type veth peer name eth0 netns elk\n"
+                "!ip -n node-3 link set vethelk up; ip -n node-3 address add 10.244.3.1/24 dev vethelk\n"
+                "!ip -n elk link set lo up; ip -n elk link set eth0 up; ip -n elk address add 10.244.3.2/24 dev eth0\n"
+                "!ip -n elk route add default via 10.244.3.1"
+            },
+            red=["node-3-cni0"],
+        ),
         Fault("it does not forward", replace={"join": OUT + BACK_1 + BACK_2}, red=["all-pairs-reach-each-other"]),
         Fault("no way back", replace={"join": FORWARD + OUT}, red=["all-pairs-reach-each-other"]),
         Fault("one node not told", replace={"join": FORWARD + OUT + BACK_1}, red=["all-pairs-reach-each-other"]),
@@ -131,6 +165,15 @@ exercise = Exercise(
         Fault(
             "all by node-1",
             replace={"join": FORWARD + BACK_1 + BACK_2 + "!ip -n node-3 route add 10.244.0.0/16 via 192.168.50.11"},
+            red=["by-no-third-node"],
+        ),
+        Fault(
+            "all by the host",
+            replace={
+                "join": FORWARD
+                + "!sysctl -qw net.ipv4.ip_forward=1\n"
+                + "!for n in 1 2 3; do ip route add 10.244.$n.0/24 via 192.168.50.1$n; done"
+            },
             red=["by-no-third-node"],
         ),
         Fault(

@@ -85,14 +85,14 @@ exercise = Exercise(
         Check(
             "elk-is-answered-by-world",
             evidence=of_elk("world"),
-            verdict=lambda seen: seen != "no answer",
+            verdict=lambda seen: seen == ADDRESSES["node-3"],
             passed="elk calls world, and is answered: world saw {seen}",
-            failed="elk called world: {seen}",
+            failed="elk called world; whom world saw: {seen}",
             look_at='labkit.trace("world", from_="elk")',
             points=2,
             hints=[
                 "Does the call arrive, and what becomes of its answer?",
-                "Whose address does the host know a way to?",
+                "Whose address does the host, as it is, know a way to?",
             ],
         ),
         Check(
@@ -125,6 +125,19 @@ exercise = Exercise(
         Fault("nodes belong to the cluster", replace=predicted(ant_to_node_3="10.244.1.2"), red=["ant-to-node-3"]),
         Fault("a node sees itself", replace=predicted(dog_to_node_2="192.168.50.12"), red=["dog-to-node-2"]),
         Fault("not let out", replace={"out": ""}, red=["elk-is-answered-by-world"]),
+        Fault(
+            "a route of the host's",
+            replace={"out": "!ip route add 10.244.3.0/24 via 192.168.50.13"},
+            red=["elk-is-answered-by-world"],
+        ),
+        Fault(
+            "masqueraded by the host",
+            replace={
+                "out": "!iptables -t nat -A POSTROUTING -s 10.244.3.0/24 -j MASQUERADE\n"
+                "!ip route add 10.244.3.0/24 via 192.168.50.13"
+            },
+            red=["elk-is-answered-by-world"],
+        ),
         Fault("everything masqueraded", replace=rule("-o eth0 -j MASQUERADE"), red=["elk-is-itself-among-pods"]),
         Fault(
             "the exception for nodes",
