@@ -38,6 +38,12 @@ FAULTY = {  # a way to be wrong, put before the plugin's work, and the case that
     'if [ "$CNI_COMMAND" = CHECK ]; then exit 0; fi': "CHECK fails when the address is gone",
     'if [ "$CNI_COMMAND" = GC ]; then exit 0; fi': "GC frees what is no valid attachment's, and nothing else",
     'if [ "$CNI_COMMAND" = DEL ]; then exit 0; fi': "DEL takes back what ADD did",
+    'if [ "$CNI_COMMAND$CNI_CONTAINERID" = ADDother ]; then nsenter --net=$CNI_NETNS ip link delete eth0; fi': (
+        "An ADD by another container for an interface that exists is an error, and leaves everything as it was"
+    ),
+    '[ "$CNI_COMMAND" = DEL ] && export CNI_IFNAME=eth0': (
+        "Of two interfaces of a container the second comes and goes, and the first stays as it was"
+    ),
     'if [ "$CNI_COMMAND$CNI_NETNS" = DEL ]; then exit 1; fi': "DEL without CNI_NETNS succeeds, and frees the address",
     "[ -z $CNI_NETNS ] && [ $CNI_COMMAND = ADD ] && echo netns && exit 1": (
         "A missing CNI_CONTAINERID, CNI_NETNS or CNI_IFNAME is error 4, which names it"

@@ -103,7 +103,7 @@ def _wiring(request: Request, given: dict[str, Any], ifindex: int) -> _Wiring:
     inside = [
         address.add.plan(str(ip), there, namespace=sandbox),
         link.set_up.plan(there, namespace=sandbox),
-        *(route.add.plan(way["dst"], via=way["gw"], namespace=sandbox) for way in routes),
+        *(route.add.plan(way["dst"], via=way["gw"], dev=there, namespace=sandbox) for way in routes),
     ]
     result = {
         "interfaces": [

@@ -7,6 +7,7 @@ from labkit.check import Check, Exercise, Fault, Look, answered
 
 LIVE = {"10.244.1.10": ("web-1", "web"), "10.244.1.12": ("db-1", "db"), "10.244.1.15": ("job-3", "job")}
 LEAKED = ["10.244.1.11", "10.244.1.13", "10.244.1.14"]
+GONE = ("job-1", "web-1", "job-2")  # whose the leaked ones were
 NEW = ("new-1", "new-2", "new-3")
 FILES = "cd /run/labkit/cni/host/networks/pods; head 10.*"
 
@@ -14,6 +15,12 @@ FILES = "cd /run/labkit/cni/host/networks/pods; head 10.*"
 def new_pods(look: Look) -> dict[str, Any]:
     """Which of the new pods reach the node."""
     return {"mute": ", ".join(name for name in NEW if not look.ping(name, "10.244.1.1").answered)}
+
+
+def still_kept(look: Look) -> dict[str, Any]:
+    """Which leaked addresses are still kept for whoever had them before."""
+    held = {address: look.answer("held").get(address, [""])[0] for address in LEAKED}
+    return {"kept": "; ".join(f"{address} for {whose}" for address, whose in held.items() if whose in GONE)}
 
 
 def living(look: Look) -> dict[str, Any]:
@@ -73,6 +80,16 @@ exercise = Exercise(
             hints=["How many addresses has the range, and how many are kept?"],
         ),
         Check(
+            "what-was-leaked-is-free",
+            evidence=still_kept,
+            verdict=lambda kept: not kept,
+            passed="the addresses that were kept for nobody are free, or given again",
+            failed="still kept for nobody: {kept}",
+            look_at=FILES,
+            after=["three-new-pods"],
+            hints=["More room is not the same as room that is freed.", "The range stays as it is: free the addresses."],
+        ),
+        Check(
             "who-lives-is-undisturbed",
             evidence=living,
             verdict=lambda lost: not lost,
@@ -93,7 +110,7 @@ exercise = Exercise(
             passed="no two pods have the same address",
             failed="given to two pods: {twice}",
             look_at="ip -n db -4 address, and so on",
-            points=3,
+            points=2,
             after=["three-new-pods"],
             must_not=True,
             hints=["What does host-local give to the next pod, when the file of a pod that lives is gone?"],
@@ -104,7 +121,7 @@ exercise = Exercise(
         Fault(
             "what the runtime does not remember",
             replace=did(BY_HAND + "10.244.1.11 10.244.1.12 10.244.1.14"),
-            red=["who-lives-is-undisturbed", "no-address-twice"],
+            red=["what-was-leaked-is-free", "who-lives-is-undisturbed", "no-address-twice"],
         ),
         Fault(
             "the second interface overlooked",
@@ -116,7 +133,15 @@ exercise = Exercise(
         Fault(
             "the whole container taken off",
             replace=did('for name in "job-1", "job-2", "web-1":\n    runtime.delete(pods, name)'),
-            red=["who-lives-is-undisturbed"],
+            red=["what-was-leaked-is-free", "who-lives-is-undisturbed"],
+        ),
+        Fault(
+            "a longer range in place of free addresses",
+            replace=did(
+                'given["ranges"][0][0]["rangeEnd"] = "10.244.1.30"\n'
+                'pods = cni.parse({"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]})'
+            ),
+            red=["what-was-leaked-is-free"],
         ),
         Fault("found, and not freed", replace=did(""), red=["three-new-pods"]),
         Fault(
@@ -125,7 +150,7 @@ exercise = Exercise(
                 'for name in "job-1", "job-2", "job-3":\n    runtime.delete(pods, name)',
                 f"leaked = {[*LEAKED[::2], '10.244.1.15']}\n",
             ),
-            red=["leaked", "who-lives-is-undisturbed"],
+            red=["what-was-leaked-is-free", "leaked", "who-lives-is-undisturbed"],
         ),
     ],
 )

@@ -36,6 +36,13 @@ def addresses(look: Look) -> dict[str, Any]:
                                and one.network != RANGE)}  # fmt: skip
 
 
+def kept(look: Look) -> dict[str, Any]:
+    """Which network the list is of, and which plugins stand in it."""
+    given = look.answer("conflist")
+    types = sorted(str(plugin.get("type")) for plugin in given.get("plugins", []))
+    return {"name": given.get("name"), "types": ", ".join(types)}
+
+
 def left(look: Look) -> dict[str, Any]:
     """What is left of job."""
     rules = [rule for rule in look.run("host", "iptables -t nat -S").stdout.splitlines() if "job-1" in rule]
@@ -49,9 +56,9 @@ BRIDGE = """{"type": "bridge", "bridge": "cni0", "isGateway": True, "ipam":
 PORTMAP = '{"type": "portmap", "capabilities": {"portMappings": True}}'
 
 
-def written(*plugins: str) -> dict[str, str]:
+def written(*plugins: str, name: str = "pods") -> dict[str, str]:
     """The cell of a learner who writes this list."""
-    return {"conflist": f'conflist = {{"cniVersion": "1.0.0", "name": "pods", "plugins": [{", ".join(plugins)}]}}'}
+    return {"conflist": f'conflist = {{"cniVersion": "1.0.0", "name": "{name}", "plugins": [{", ".join(plugins)}]}}'}
 
 
 exercise = Exercise(
@@ -91,6 +98,16 @@ exercise = Exercise(
             look_at="ip -n web -4 address",
             after=["web-reaches-db"],
             hints=["One node, one range: which one is this node's?"],
+        ),
+        Check(
+            "the-plugins-stay-two",
+            evidence=kept,
+            verdict=lambda name, types: (name, types) == ("pods", "bridge, portmap"),
+            passed="the network is {name}, and its plugins are {types}",
+            failed="network {name}, plugins {types}: it was pods, with two plugins",
+            look_at="the cell with your list",
+            after=["web-reaches-db"],
+            hints=["What is not one of the four faults stays as it is."],
         ),
         Check(
             "port-8080",
@@ -140,7 +157,13 @@ exercise = Exercise(
             replace=written(BRIDGE[:-1] + ', "capabilities": {"portMappings": True}}', '{"type": "portmap"}'),
             red=["port-8080"],
         ),
-        Fault("portmap left out", replace=written(BRIDGE), red=["port-8080"]),
+        Fault("portmap left out", replace=written(BRIDGE), red=["port-8080", "the-plugins-stay-two"]),
+        Fault(
+            "a third plugin",
+            replace=written(BRIDGE, PORTMAP, '{"type": "tuning"}'),
+            red=["the-plugins-stay-two"],
+        ),
+        Fault("another network", replace=written(BRIDGE, PORTMAP, name="net"), red=["the-plugins-stay-two"]),
         Fault(
             "masqueraded",
             replace=written(BRIDGE.replace('"isGateway": True', '"isGateway": True, "ipMasq": True'), PORTMAP),

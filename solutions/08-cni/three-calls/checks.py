@@ -6,6 +6,8 @@ from labkit.check import Check, Exercise, Fault, Look, has_link, reaches
 from labkit.packets import Connection, connect, reply_source, serve
 
 OURS, WORLD = "203.0.113.1", "203.0.113.2"
+DECLARED: dict[str, set[str]] = {"bridge": set(), "tuning": {"mac"}, "portmap": {"portMappings"}}
+PRINTED = "what your own cell printed: a call that failed is there, with its error"
 RECORD = "the record below your calls"
 
 
@@ -57,11 +59,35 @@ def order(look: Look) -> dict[str, Any]:
     return {"order": ", ".join(plugin(call) for call in calls(look, "DEL", "old-1")) or "nobody"}
 
 
+def added(look: Look) -> dict[str, Any]:
+    """In which order web was wired."""
+    return {"order": ", ".join(plugin(call) for call in calls(look, "ADD", "web-1")) or "nobody"}
+
+
+def strange_wishes(look: Look) -> dict[str, Any]:
+    """Which calls were told a wish that the plugin does not declare."""
+    every = calls(look, "ADD", "web-1") + calls(look, "DEL", "old-1")
+    wrong = [(call["asked"], set(call["wishes"]) - DECLARED[plugin(call)]) for call in every]
+    return {"wrong": "; ".join(f"{asked}: {', '.join(sorted(wishes))}" for asked, wishes in wrong if wishes)}
+
+
+def remembered(look: Look) -> dict[str, Any]:
+    """Which results a runtime has kept: of old alone, when all calls were made by hand."""
+    return {"kept": ", ".join(look.answer("kept")) or "none"}
+
+
+def rules_of_old(look: Look) -> list[str]:
+    """The rules with port 9090, but for those of chains that are web's."""
+    rules = look.run("host", "iptables -t nat -S").stdout.splitlines()
+    of_web = {rule.split()[-1] for rule in rules if '\\"web-1\\"' in rule}
+    return [rule for rule in rules if "9090" in rule and not of_web & set(rule.split())]
+
+
 def left(look: Look) -> dict[str, Any]:
     """What is left of old: its interface, its rules, its address."""
     found = ["its eth0"] if "eth0" in look.links("old") else []
-    rules = look.run("host", "iptables -t nat -S").stdout
-    found += [f"{rules.count('9090')} rules with port 9090"] if "9090" in rules else []
+    rules = rules_of_old(look)
+    found += [f"{len(rules)} rules with port 9090"] if rules else []
     found += [f"the address {address}" for address, whose in look.answer("held").items() if whose == "old-1"]
     return {"left": ", ".join(found)}
 
@@ -74,6 +100,10 @@ tuned, mapped = common | {"type": "tuning"}, common | {"type": "portmap"}
 ADD = """first = ask("ADD", "bridge", "web-1", "web", common | bridge)
 second = ask("ADD", "tuning", "web-1", "web", tuned | {"runtimeConfig": mac, "prevResult": first})
 ask("ADD", "portmap", "web-1", "web", mapped | {"runtimeConfig": ports, "prevResult": second})
+"""
+PORTMAP_FIRST = """first = ask("ADD", "bridge", "web-1", "web", common | bridge)
+second = ask("ADD", "portmap", "web-1", "web", mapped | {"runtimeConfig": ports, "prevResult": first})
+ask("ADD", "tuning", "web-1", "web", tuned | {"runtimeConfig": mac, "prevResult": second})
 """
 DEL = """old_ports = {"portMappings": wishes["portMappings"]}
 ask("DEL", "portmap", "old-1", "old", mapped | {"runtimeConfig": old_ports, "prevResult": old_result})
@@ -96,6 +126,7 @@ exercise = Exercise(
             "web",
             "10.244.1.1",
             name="web-reaches-the-node",
+            look_at=f"{PRINTED}; ip -n web address",
             hints=["Which plugin makes an interface?", "A runtime writes name and version into what a plugin reads."],
         ),
         has_link(
@@ -112,10 +143,40 @@ exercise = Exercise(
             verdict=lambda said: said == WORLD,
             passed="world calls port 8080 of the node, and web answers",
             failed=f"world called {OURS}, port 8080: {{said}}",
-            look_at="iptables -t nat -S",
+            look_at=f"{PRINTED}; iptables -t nat -S",
             after=["web-reaches-the-node"],
             within=0.5,
             hints=["What does portmap have to be told, beside the previous result?", "runtimeConfig"],
+        ),
+        Check(
+            "add-in-order",
+            evidence=added,
+            verdict=lambda order: order == "bridge, tuning, portmap",
+            passed="web was wired in the order of the list",
+            failed="plugins whose ADD of web-1 succeeded, in this order: {order}",
+            look_at=RECORD,
+            after=["port-8080"],
+            hints=["The network is a list.", "Each plugin once: run the first cells again to start over."],
+        ),
+        Check(
+            "each-told-its-own",
+            evidence=strange_wishes,
+            verdict=lambda wrong: not wrong,
+            passed="no plugin was told a wish that it does not declare",
+            failed="told what the plugin does not declare: {wrong}",
+            look_at="runtimeConfig in your calls, and `capabilities` in the list",
+            after=["port-8080"],
+            hints=["Whose is `mac`, whose is `portMappings`?"],
+        ),
+        Check(
+            "calls-by-hand",
+            evidence=remembered,
+            verdict=lambda kept: kept == "pods-old-1-eth0",
+            passed="no runtime has kept a result or taken one away: you made the calls",
+            failed="a runtime was at work; it keeps the results: {kept}",
+            look_at="ls /run/labkit/cni/host/results",
+            after=["port-8080"],
+            hints=["`ask` makes one call, and no more.", "Run the first cells again to start over."],
         ),
         Check(
             "results-are-passed-on",
@@ -166,6 +227,28 @@ exercise = Exercise(
     ],
     faults=[
         Fault(
+            "portmap before tuning",
+            replace=made(add=PORTMAP_FIRST),
+            red=["add-in-order"],
+        ),
+        Fault(
+            "every wish for everybody",
+            replace=made(
+                add=ADD.replace('"runtimeConfig": mac', '"runtimeConfig": mac | ports').replace(
+                    '"runtimeConfig": ports', '"runtimeConfig": mac | ports'
+                )
+            ),
+            red=["each-told-its-own"],
+        ),
+        Fault(
+            "the runtime does it",
+            replace={
+                "calls": COMMON + 'runtime.add(everything, "web-1", namespace="web", capability_args=mac | ports)\n'
+                'runtime.delete(everything, "old-1")'
+            },
+            red=["calls-by-hand"],
+        ),
+        Fault(
             "portmap is told bridge's result",
             replace=made(add=ADD.replace('"prevResult": second', '"prevResult": first')),
             red=["results-are-passed-on"],
@@ -206,6 +289,15 @@ exercise = Exercise(
             "portmap is not told which ports to take back",
             replace=made(delete=DEL.replace('"runtimeConfig": old_ports, ', "")),
             red=["nothing-is-left"],
+        ),
+        Fault(
+            "web gets what old wanted",
+            replace=made(
+                add=ADD.replace('": mac,', '": {"mac": wishes["mac"]},').replace(
+                    '": ports,', '": {"portMappings": wishes["portMappings"]},'
+                )
+            ),
+            red=["web-has-its-mac", "port-8080"],
         ),
         Fault("old is forgotten", replace=made(delete=""), red=["del-in-reverse", "nothing-is-left"]),
     ],

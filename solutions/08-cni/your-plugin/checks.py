@@ -124,6 +124,16 @@ def add(config, container, netns, ifname):
         raise
 
 """
+TAKES_IT_ALONG = """
+def add(config, container, netns, ifname):
+    try:
+        return wire(config, container, netns, ifname)
+    except Fault:
+        ip("link", "delete", ifname, netns=netns, check=False)
+        delegate(config, "DEL")
+        raise
+
+"""
 STRICT_DELETE = """
 def delete(config, container, netns, ifname):
     ip("link", "delete", ifname, netns=netns)
@@ -137,9 +147,11 @@ def check(config, container, netns, ifname):
 """
 
 
-def written(add: str = ADD, wire: str = WIRE, delete: str = DELETE, check: str = CHECK) -> dict[str, str]:
+def written(
+    add: str = ADD, wire: str = WIRE, delete: str = DELETE, check: str = CHECK, top: str = TOP
+) -> dict[str, str]:
     """The cell of a learner who wrote these functions."""
-    return {"plugin": f"{TOP}{add}{wire}{delete}{check}\nserve(add, delete, check)\n"}
+    return {"plugin": f"{top}{add}{wire}{delete}{check}\nserve(add, delete, check)\n"}
 
 
 exercise = Exercise(
@@ -150,6 +162,7 @@ exercise = Exercise(
             "web",
             "10.244.1.3",
             name="web-reaches-db",
+            look_at="what the cell prints that begins the day; ip -n web address; ip link show master cni0",
             hints=[
                 "What does the cell print that begins the day? It has your plugin's own error.",
                 "Both cables are ports of the bridge, and every link has to be up.",
@@ -169,7 +182,8 @@ exercise = Exercise(
             "suite_add",
             "",
             "What does the result say, and is it so in the kernel?",
-            "A second ADD must not touch what the first one made.",
+            "A second ADD must not touch what the first one made, nor may another container's.",
+            "A container may have an eth0 and a net1. What is different of them: name, cable, address?",
         ),
         suite(
             "suite-many",
@@ -229,9 +243,19 @@ exercise = Exercise(
         Fault(
             "the address is not given back",
             replace=written(delete=DELETE.replace('    delegate(config, "DEL")\n', "")),
-            red=["suite-many", "suite-del", "suite-half-way", "nothing-is-left"],
+            red=["suite-add", "suite-many", "suite-del", "suite-half-way", "nothing-is-left"],
         ),
         Fault("a second ADD takes the first one's place", replace=written(add=REPLACES), red=["suite-add"]),
+        Fault(
+            "a failed ADD takes another container's interface along",
+            replace=written(add=TAKES_IT_ALONG),
+            red=["suite-add"],
+        ),
+        Fault(
+            "a container's cables have one name",
+            replace=written(top=TOP.replace("{config['name']} {container} {ifname}", "{container}")),
+            red=["suite-add"],
+        ),
         Fault("CHECK looks for the interface alone", replace=written(check=CONTENT), red=["suite-check"]),
         Fault(
             "the routes are forgotten",
