@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -48,25 +49,28 @@ def up(nodes: int = 3, network: str = "bridge", cni: str | dict[str, Any] = "nat
     networks.check(**wanted)
     down()
     os.makedirs(wire.FOLDER, exist_ok=True)
-    reading, writing = os.pipe()
-    with open(f"{wire.FOLDER}/log", "wb") as log, namespaces.enter("host"):
-        controller = subprocess.Popen(
-            [sys.executable, "-m", "labkit.kube.controller", json.dumps(wanted), str(writing)],
-            pass_fds=(writing,), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    os.close(writing)
-    with open(reading, "rb") as report:
-        try:
-            said = report.read()
-        except BaseException:  # Ctrl-C: there is to be no cluster that nobody knows of
-            report.read()
-            down()
+    controller = None
+    here, there = socket.socketpair()
+    try:
+        with there, open(f"{wire.FOLDER}/log", "wb") as log, namespaces.enter("host"):
+            controller = subprocess.Popen(
+                [sys.executable, "-m", "labkit.kube.controller", json.dumps(wanted), str(there.fileno())],
+                pass_fds=(there.fileno(),), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        with here.makefile("rb") as report:
+            said = report.readline()
+    except BaseException:  # Ctrl-C: a controller that nobody waits for gives up
+        here.close()
+        if controller is not None:
             controller.wait()
-            raise
-    if said:
+        raise
+    with here:
+        if said == b"\n":
+            here.sendall(b"\n")
+    if said.strip():
         controller.wait()
         raise wire.raised(json.loads(said))
-    if not os.path.exists(wire.SOCKET):
+    if not said:
         controller.wait()
         with open(f"{wire.FOLDER}/log", encoding="utf-8", errors="replace") as text:
             last = (text.read().strip() or "it said nothing").splitlines()[-1]

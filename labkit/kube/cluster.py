@@ -9,7 +9,7 @@ from typing import Any
 
 from labkit.kube import network
 from labkit.kube.cni import conflist as configurations
-from labkit.kube.control import ready
+from labkit.kube.control import manage, ready
 from labkit.kube.machines import Machines
 from labkit.kube.pods import called, namespace_of
 from labkit.kube.processes.spawner import Spawner
@@ -172,6 +172,7 @@ class Cluster:
                 return [name for name in names or there if name in there]
             return [name for name in names or there if name not in there or not _is(there[name], what)]
 
+        manage(self.store)  # or a Deployment's status might tell of a moment ago
         self.store.wait(lambda: not behind() or self.ended.is_set(), timeout)
         return behind()
 

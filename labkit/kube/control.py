@@ -11,9 +11,17 @@ import json
 
 from labkit.kube.store import Object, Store, now, owner, selected
 
-__all__ = ["condition", "deploy", "ready", "schedule", "status_of_deployments"]
+__all__ = ["condition", "deploy", "manage", "ready", "schedule", "status_of_deployments"]
 
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # as in Kubernetes' names, of which no word comes out
+
+
+def manage(store: Store) -> None:
+    """What was asked for is asked of nodes, and every Deployment's status tells of its pods as they are now."""
+    with store.together():
+        deploy(store)
+        schedule(store)
+        status_of_deployments(store)
 
 
 def deploy(store: Store) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import socketserver
 import sys
 import threading
@@ -78,10 +79,7 @@ def _manage(cluster: Cluster) -> None:
     store = cluster.store
     while True:
         seen = store.version()
-        with store.together():
-            control.deploy(store)
-            control.schedule(store)
-            control.status_of_deployments(store)
+        control.manage(store)
         store.wait(lambda seen=seen: store.version() != seen, None)  # type: ignore[misc]
 
 
@@ -111,14 +109,15 @@ def _settle(spawning: Future[Spawner]) -> None:
 def main() -> int:
     """Be the cluster's controller until somebody says `down`. What it was asked to be stands in the first argument.
 
-    The descriptor in the second one gets a line: empty when the cluster is there, else why it is not."""
-    wanted, report = json.loads(sys.argv[1]), int(sys.argv[2])
+    The second one is the descriptor of a socket, which gets a line: why there is no cluster, or an empty one. Then a
+    line is to come back; whoever has left before that wants no cluster any more."""
+    wanted, caller = json.loads(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
     try:
         ensure_lab_machine("start a cluster")
         os.makedirs(FOLDER, exist_ok=True)
         cluster = _begin(wanted)
     except LabkitError as error:
-        os.write(report, json.dumps(error_as_data(error)).encode())
+        caller.sendall(json.dumps(error_as_data(error)).encode() + b"\n")
         return 1
     with suppress(FileNotFoundError):
         os.unlink(SOCKET)
@@ -128,13 +127,24 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     threading.Thread(target=_manage, args=(cluster,), daemon=True).start()
-    os.close(report)
+    if not _is_wanted(caller):
+        cluster.down()
     cluster.ended.wait()
     server.shutdown()
     server.server_close()
     with suppress(FileNotFoundError):
         os.unlink(SOCKET)
     return 0
+
+
+def _is_wanted(caller: socket.socket) -> bool:
+    """Tell the caller that the cluster is there, and return whether it heard."""
+    with caller:
+        try:
+            caller.sendall(b"\n")
+            return bool(caller.recv(1))
+        except ConnectionError:
+            return False
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 from labkit import see
 from labkit.live.view import View
-from labkit.see.trace import ending, headline, steps_of
+from labkit.see.trace import ending, headline, steps_of, unseen
 from labkit.tracing.records import Headers, Hop, Trace
 
 __all__ = ["trace_view"]
@@ -64,7 +64,8 @@ def _text(value: object) -> str:
 
 
 def _ending(trace: Trace) -> dict[str, Any]:
-    """Return the sentences, and the hop at which the cause belongs: the last of its way."""
+    """Return the sentences, and the hop at which the cause belongs: the last of its way; or why there is no hop."""
     leg = trace.cause.leg if trace.cause else ""
     numbers = [number for number, hop in enumerate(trace.hops, 1) if hop.leg == leg and not hop.copy]
-    return {"at": numbers[-1] if numbers else len(trace.hops), "sentences": ending(trace)}
+    told = {"at": numbers[-1] if numbers else len(trace.hops), "sentences": ending(trace)}
+    return told if trace.hops else told | {"unseen": unseen(trace)}

@@ -21,7 +21,7 @@ from labkit.packets import icmp_errors, neighbours
 from labkit.packets.inside import inside
 from labkit.packets.ring import attach_filter
 
-__all__ = ["Ping", "ping"]
+__all__ = ["Ping", "Probe", "checksum", "hear_only", "ping"]
 
 IP_TTL, IP_RECVERR, IP_MTU_DISCOVER, IP_MTU, IP_RECVTTL = 2, 11, 10, 14, 12
 PMTU_DONT, PMTU_DO = 0, 2
@@ -176,18 +176,9 @@ class Probe:
             option(socket.IPPROTO_IP, IP_RECVERR, 1)
             option(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTU_DO if df else PMTU_DONT)
             option(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        attach_filter(self.sock, self._ours())
+        hear_only(self.sock, self.identifier, six=self.six)
         if source:
             self.sock.bind((source, 0))
-
-    def _ours(self) -> bytes:
-        """Return a filter that lets only our identifier through: a raw socket hears everybody's answers, and those of
-        many pings at once would fill it. Classic BPF; the data begin with the IPv4 header, or with ICMPv6's."""
-        load = (
-            [(0x28, 0, 0, 4)] if self.six else [(0xB1, 0, 0, 0), (0x48, 0, 0, 4)]
-        )  # ldh [4]; ldxb 4*([0]&0xf), ldh [x+4]
-        whole = [*load, (0x15, 0, 1, self.identifier), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)]  # jeq, ret all, ret 0
-        return b"".join(struct.pack("HBBI", *instruction) for instruction in whole)
 
     def ask(self, sequence: int, payload: bytes, timeout: float) -> tuple[float, int]:
         """Send one echo request and wait for its answer: (seconds, TTL left).
@@ -276,6 +267,23 @@ class Probe:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def hear_only(sock: socket.socket, identifier: int, *, six: bool) -> None:
+    """The raw ICMP socket hears messages with this identifier and no others from now on.
+
+    Without that it hears everybody's answers, and those of many pings at once fill it; some may have done so already.
+    A filter of classic BPF; the data begin with the IPv4 header, or with ICMPv6's. Source: raw(7), bpf(4)."""
+    load = [(0x28, 0, 0, 4)] if six else [(0xB1, 0, 0, 0), (0x48, 0, 0, 4)]  # ldh [4]; ldxb 4*([0]&0xf), ldh [x+4]
+    whole = [*load, (0x15, 0, 1, identifier), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)]  # jeq, ret all, ret 0
+    attach_filter(sock, b"".join(struct.pack("HBBI", *instruction) for instruction in whole))
+    while True:
+        try:
+            sock.recv(1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:  # an error that came to somebody else's packet
+            continue
 
 
 def checksum(data: bytes) -> bytes:

@@ -13,7 +13,7 @@ from labkit.see.svg import document, text
 from labkit.see.way import arrow, bead, way_of
 from labkit.tracing.records import Change, Hop, Leg, Trace
 
-__all__ = ["Step", "ending", "headline", "steps_of", "svg_of_trace", "text_of_trace"]
+__all__ = ["Step", "ending", "headline", "steps_of", "svg_of_trace", "text_of_trace", "unseen"]
 
 WIDTH = 100  # columns
 LEGS: tuple[Leg, ...] = ("request", "answer")
@@ -86,9 +86,14 @@ def text_of_trace(trace: Trace) -> str:
         steps = steps_of(trace, leg)
         lines += ["", *_way(leg, steps)] if steps else []
     if not trace.hops:
-        lines += ["", "no interface saw it"]
+        lines += ["", unseen(trace)]
     told = [line for _, sentence in ending(trace) for line in _wrapped(sentence, "", "  ")]
     return "\n".join([*lines, *(["", *told] if told else [])])
+
+
+def unseen(trace: Trace) -> str:
+    """Return what is told in the place of hops where there are none."""
+    return "no frame of it was kept" if trace.delivered else "no interface saw it"
 
 
 def headline(trace: Trace) -> str:

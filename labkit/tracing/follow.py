@@ -168,7 +168,7 @@ class _Explanation:
 
     def _delivered(self, goal: Step | None, deciding: Deciding, answered: bool) -> tuple[bool, Cause | None]:
         """Return whether the destination took it, and if not, why."""
-        if answered and not self._refused():
+        if self.probe.answered or (answered and not self._refused()):
             return True, None
         if goal is not None and self._reached(goal) and self._accepted(goal):
             return True, None

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from labkit.errors import LabkitError, WrongUse
-from labkit.packets.icmp import checksum
+from labkit.packets.icmp import checksum, hear_only
 from labkit.packets.inside import inside
 from labkit.packets.layer2 import send
 from labkit.tracing.following import ENOUGH, Following, signature
@@ -163,6 +163,7 @@ class Ping(_Socket):
         sock.setsockopt(level, _IPV6_RECVERR if self.protocol == 58 else _IP_RECVERR, 1)
         if self.ttl is not None:
             sock.setsockopt(level, socket.IPV6_UNICAST_HOPS if self.protocol == 58 else socket.IP_TTL, self.ttl)
+        hear_only(sock, self.identifier, six=self.protocol == 58)
         return sock
 
     def _say(self, sock: socket.socket) -> None:

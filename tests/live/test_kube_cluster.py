@@ -24,6 +24,7 @@ from labkit.kube.control import ready
 from labkit.lab import run
 from labkit.net import here, link, namespace, route
 from labkit.packets import ping
+from labkit.state import snapshot
 
 ECHO = {"name": "echo", "image": "echo"}
 
@@ -49,10 +50,10 @@ def cluster() -> Iterator[kube.Cluster]:
         yield up
 
 
-def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 15, every: float = 0.02) -> Any:
     end = time.monotonic() + seconds
     while not (seen := condition()) and time.monotonic() < end:
-        time.sleep(0.02)
+        time.sleep(every)
     return seen
 
 
@@ -470,15 +471,28 @@ def test_a_controller_that_is_killed_takes_all_with_it_and_the_next_begins_clean
         assert namespace.names() == ["node-1"]
 
 
-@pytest.mark.parametrize("after", [0.05, 0.2, 0.35])
-def test_an_interrupt_while_a_cluster_starts_leaves_none(after: float) -> None:
-    starting = subprocess.Popen([sys.executable, "-c", "from labkit import kube; kube.up(nodes=9)"],
+STARTING: dict[str, Callable[[], object]] = {
+    "nothing yet": lambda: True,
+    "its first node": namespace.names,
+    "its first cable": lambda: any(one.ifname == "node-1" for one in snapshot("host")["host"].links),
+}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("phase", STARTING)
+def test_a_start_that_is_given_up_leaves_no_cluster(phase: str, how: signal.Signals) -> None:
+    starting = subprocess.Popen([sys.executable, "-c", "from labkit import kube; kube.up(nodes=40)"],
                                 stderr=subprocess.DEVNULL)  # fmt: skip
-    assert until(lambda: os.path.exists("/run/labkit/kube/log"))
-    time.sleep(after)
-    starting.send_signal(signal.SIGINT)
-    starting.wait()
-    assert namespace.names() == []
+    children = Path(f"/proc/{starting.pid}/task/{starting.pid}/children")
+    controller = int(until(lambda: children.read_text(encoding="ascii"), every=0))
+    assert until(STARTING[phase], every=0)
+    os.kill(controller, signal.SIGSTOP)
+    assert not os.path.exists(wire.SOCKET)  # it is starting still
+    starting.send_signal(how)
+    os.kill(controller, signal.SIGCONT)
+    assert starting.wait() == -how
+    assert until(lambda: not os.path.exists(f"/proc/{controller}"))
+    assert (namespace.names(), [one.ifname for one in snapshot("host")["host"].links]) == ([], ["lo"])
     with kube.up(nodes=2) as again:
         assert len(again.get("nodes")) == 2
 

@@ -17,7 +17,7 @@ import pytest
 
 from labkit.errors import NotFound, NotInLabMachine, Refused, WrongUse
 from labkit.net import here, namespace
-from labkit.packets import arp_request, capture, connect, ping, reply_http, reply_source, send, serve
+from labkit.packets import arp_request, capture, connect, icmp, ping, reply_http, reply_source, send, serve
 
 SYSCTLS = {
     "ipv6/conf/all/disable_ipv6": "0",
@@ -99,6 +99,20 @@ def test_two_pings_at_once_do_not_take_each_others_answers(routed: None) -> None
     for thread in threads:
         thread.join()
     assert sorted(found) == [("10.0.0.1", 200)] * 2 + [("10.1.0.3", 200)] * 2  # type: ignore[type-var]
+
+
+def test_answers_to_others_that_came_before_the_socket_was_ready_take_no_room(
+    routed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = icmp.attach_filter
+
+    def late(sock: socket.socket, program: bytes) -> None:
+        monkeypatch.setattr(icmp, "attach_filter", real)
+        assert ping("red", "10.0.0.1", count=400).answered  # each answer is put into `sock` too, until that is full
+        real(sock, program)
+
+    monkeypatch.setattr(icmp, "attach_filter", late)
+    assert ping("red", "10.1.0.3", timeout=5).answered
 
 
 ERRORS = [

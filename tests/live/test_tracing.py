@@ -18,7 +18,7 @@ import pytest
 from labkit.errors import LabkitError, NotFound, WrongUse
 from labkit.lab import Bridge, Container, Lab, Topology, build
 from labkit.packets import capture, serve
-from labkit.tracing import CAUSES, trace
+from labkit.tracing import CAUSES, evidence, trace
 
 PAIR = Topology(
     Bridge("br0", "10.0.0.1/24"),
@@ -248,3 +248,13 @@ def test_a_flood_that_meets_rules_is_a_note_and_no_error(lab: Lab) -> None:
         finally:
             flood.kill()
     assert one.delivered
+
+
+def test_what_was_answered_was_delivered_though_no_frame_of_it_was_kept(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "MOST", 0)
+    one = trace("blue", "red")
+    assert (one.hops, one.delivered, one.answered, one.cause) == ((), True, True, None)
+    assert "no frame of it was kept" in repr(one)
+    assert any("came after the bound (0 frames" in note for note in one.notes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from labkit.errors import LabkitError, NotFound, WrongUse
 from labkit.kube import control, network, pods, wire
+from labkit.kube.cluster import Cluster
 from labkit.kube.network import Place
 from labkit.kube.store import Object, Store
 
@@ -38,6 +40,24 @@ def places(store: Store) -> dict[str, str | None]:
 
 
 # ---- Deployments
+
+
+def test_a_deployment_that_lost_a_pod_a_moment_ago_is_waited_for() -> None:
+    store = Store()
+    store.put(node("node-1"))
+    store.put(deployment(2))
+    control.manage(store)
+    for name in names(store):
+        store.change(
+            "Pod", name, "default", lambda it: it["status"].update(conditions=[control.condition("Ready", True)])
+        )
+    control.manage(store)
+    cluster = object.__new__(Cluster)
+    cluster.store, cluster.ended = store, threading.Event()
+    assert cluster.wait("Deployment", ["web"], timeout=0) == []
+    store.change("Pod", names(store)[0], "default", lambda it: it["metadata"].update(deletionTimestamp="now"))
+    assert store.get("Deployment", "web", "default")["status"]["availableReplicas"] == 2  # what it was
+    assert cluster.wait("Deployment", ["web"], timeout=0) == ["web"]
 
 
 def test_a_deployment_has_the_pods_it_asks_for_and_again_changes_nothing() -> None:

@@ -95,8 +95,8 @@ function traceView(context) {
   if (hops.length) go(0);
   else {
     bar.hidden = table.hidden = true;
-    panel.append(h("p", {}, "No interface saw it."), ...ending.sentences.map(sentence));
-    view.say(`${headline}. No interface saw it.`);
+    panel.append(h("p", {}, ending.unseen), ...ending.sentences.map(sentence));
+    view.say(`${headline}: ${ending.unseen}`);
   }
   return view.end;
 }

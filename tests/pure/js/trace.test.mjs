@@ -218,9 +218,9 @@ test("nothing goes on when the view ends", async (t) => {
 });
 
 test("a trace without a hop is told in words", async () => {
-  const ending = { at: 0, sentences: [["down", "lost on the way there: red has no route to 10.9.9.9"]] };
+  const ending = { at: 0, sentences: [["down", "lost on the way there: red has no route to 10.9.9.9"]], unseen: "nobody saw it" };
   const view = await shown("natted", {}, { hops: [], ending, headline: "ping 10.9.9.9 from red: lost" });
   await settled();
-  assert.match(view.one(".labkit-hop").textContent, /No interface saw it.*red has no route/);
+  assert.match(view.one(".labkit-hop").textContent, /nobody saw it.*red has no route/);
   assert.ok(view.one(".labkit-bar").hidden);
 });
