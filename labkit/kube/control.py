@@ -42,7 +42,7 @@ def deploy(store: Store) -> None:
 def _fill(store: Store, deployment: Object, pods: list[Object]) -> None:
     template = hashed(deployment)
     alive = [pod for pod in pods if _counts(pod)]
-    good = [pod for pod in alive if pod["metadata"]["labels"]["pod-template-hash"] == template]
+    good = [pod for pod in alive if _template_of(pod) == template]
     replicas = deployment["spec"].get("replicas", 1)
     good.sort(key=lambda pod: (not pod["spec"].get("nodeName"), int(pod["metadata"]["uid"])))
     for pod in [*good[replicas:], *(pod for pod in alive if pod not in good)]:
@@ -59,6 +59,11 @@ def _fill(store: Store, deployment: Object, pods: list[Object]) -> None:
 def _counts(pod: Object) -> bool:
     """A pod that is being deleted, or has ended, is none of its Deployment's replicas any more."""
     return "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Failed", "Succeeded")
+
+
+def _template_of(pod: Object) -> str:
+    """Return the name of the template that a pod was made of; "" where somebody took that label from it."""
+    return str(pod["metadata"].get("labels", {}).get("pod-template-hash", ""))
 
 
 def _delete(store: Store, pod: Object) -> None:
@@ -183,6 +188,6 @@ def status_of_deployments(store: Store) -> None:
         data = one["metadata"]
         mine = [pod for pod in pods if owner(pod) == data["name"] and pod["metadata"]["namespace"] == data["namespace"]]
         number = sum(map(ready, mine))
-        new = sum(pod["metadata"]["labels"]["pod-template-hash"] == hashed(one) for pod in mine)
+        new = sum(_template_of(pod) == hashed(one) for pod in mine)
         status = {"replicas": len(mine), "updatedReplicas": new, "readyReplicas": number, "availableReplicas": number}
         store.change("Deployment", data["name"], data["namespace"], lambda it, to=status: it.update(status=to))  # type: ignore[misc]

@@ -60,6 +60,20 @@ def test_a_deployment_that_lost_a_pod_a_moment_ago_is_waited_for() -> None:
     assert cluster.wait("Deployment", ["web"], timeout=0) == ["web"]
 
 
+@pytest.mark.parametrize("labels", [{}, {"app": "web"}])
+def test_a_pod_that_lost_the_label_of_its_template_is_replaced(labels: dict[str, str]) -> None:
+    store = Store()
+    store.put(node("node-1"))
+    store.put(deployment(2))
+    control.manage(store)
+    lost, kept = names(store)
+    store.change("Pod", lost, "default", lambda it: it["metadata"].update(labels=labels))
+    control.manage(store)
+    assert names(store, going=True) == [lost]
+    assert len(names(store)) == 2
+    assert kept in names(store)
+
+
 def test_a_deployment_has_the_pods_it_asks_for_and_again_changes_nothing() -> None:
     store = Store()
     store.put(deployment(3))
